@@ -1,0 +1,65 @@
+"""Textured meshes from a few photographs with depth.
+
+``reconstruct`` runs the whole pipeline on a folder or on a loaded capture; everything else is reached
+through the subpackage that owns it.  Importing this package loads neither torch nor numpy, so that a
+daemon or a command line can read settings and errors at no cost.
+
+Flow: capture -> cameras -> geometry -> optimise -> texture -> export -> quality -> previews.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recon.errors import Cancelled, ReconError
+from recon.progress import Progress, ProgressUpdate, silent
+from recon.settings import Settings
+
+if TYPE_CHECKING:
+    from recon.report import Report
+    from recon.scene import Capture
+
+__all__ = ["Cancelled", "Progress", "ProgressUpdate", "ReconError", "Settings", "load_capture", "reconstruct"]
+
+
+def load_capture(folder: Path, settings: Settings | None = None) -> "Capture":
+    """Read a job folder into memory.
+
+    Args:
+        folder: A folder in any accepted layout (docs/job-folder.md).
+        settings: Explicit facts about the folder (depth encoding, rig, field of view); they win over inference.
+
+    Returns:
+        The capture; its views have cameras only when the folder states them.
+
+    Raises:
+        CaptureError: A file is missing, damaged, too large or contradicts another; names file and remedy.
+    """
+    from recon.capture import load_capture as load
+
+    return load(folder, settings or Settings())
+
+
+def reconstruct(
+    source: "Path | Capture",
+    output_dir: Path,
+    settings: Settings | None = None,
+    progress: Callable[[ProgressUpdate], None] = silent,
+) -> "Report":
+    """Reconstruct a capture and write every result under ``output_dir``.
+
+    Args:
+        source: A job folder, or a capture already loaded.
+        output_dir: Created if absent; receives ``<model>/...`` and ``report.json``.
+        settings: What to do; the defaults suit six RGB-D views.
+        progress: Called in this thread at every step; may raise ``Cancelled`` to stop the work.
+
+    Returns:
+        What was made, how good it is, and what had to be inferred.
+
+    Raises:
+        ReconError: With a stable ``code``, a message and a suggestion; see docs/errors.md.
+    """
+    from recon.pipeline import run
+
+    return run(source, output_dir, settings or Settings(), progress)

@@ -1,0 +1,97 @@
+"""Every tunable of a reconstruction, with its unit in its name.
+
+Values are frozen and validated on construction; an unknown key is an error (the daemon turns it into
+OPTIONS_INVALID with the nearest valid name).  Importing this module loads no numerical library.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+DepthEncoding = Literal[
+    "auto", "metres", "unsigned", "linear8", "normalised_per_view", "disparity", "near_is_bright"
+]
+MeshFormat = Literal["glb", "obj", "ply"]
+
+
+class Group(BaseModel):
+    """A frozen table of settings that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DepthSettings(Group):
+    """What the numbers in the depth images mean; explicit values win over inference."""
+
+    encoding: DepthEncoding = "auto"
+    """metres: floats; unsigned: integers times unit_m; linear8: 8-bit between near_m and far_m;
+    normalised_per_view: 0 is background and each view was scaled to its own maximum; disparity: 1/z times a
+    scale; near_is_bright: like normalised_per_view with near and far exchanged."""
+    unit_m: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Metres per integer step (unsigned), for example 0.001 for millimetres."""
+    near_m: Annotated[float, Field(gt=0)] | None = None
+    far_m: Annotated[float, Field(gt=0)] | None = None
+    is_distance: bool = False
+    """The images hold the distance along the ray instead of the depth along the optical axis."""
+
+
+class FusionSettings(Group):
+    """Depths and silhouettes to a signed distance field and a first mesh."""
+
+    grid_resolution: Annotated[int, Field(ge=48, le=512)] | None = None
+    """Voxels along the longest side; None follows the data and the device."""
+    denoise: Literal["auto", "on", "off"] = "auto"
+
+
+class OptimiseSettings(Group):
+    """Vertex refinement by differentiable rendering."""
+
+    step_count: Annotated[int, Field(ge=0, le=5000)] | None = None
+    """None follows the device and stops early on convergence."""
+    refine_cameras: Literal["auto", "on", "off"] = "auto"
+
+
+class NvdiffrecSettings(Group):
+    """The differentiable-rendering model."""
+
+    fusion: FusionSettings = FusionSettings()
+    optimise: OptimiseSettings = OptimiseSettings()
+
+
+class ReconViaGenSettings(Group):
+    """The generative model's samplers (the authors' defaults)."""
+
+    sparse_steps: Annotated[int, Field(ge=1, le=200)] = 30
+    sparse_guidance: Annotated[float, Field(ge=0, le=30)] = 7.5
+    latent_steps: Annotated[int, Field(ge=1, le=200)] = 12
+    latent_guidance: Annotated[float, Field(ge=0, le=30)] = 7.5
+
+
+class Settings(Group):
+    """What to reconstruct and how."""
+
+    model: str = "nvdiffrec"
+    """A registered model, or "both" for nvdiffrec and reconviagen side by side."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    raster: Literal["auto", "nvdiffrast", "torch"] = "auto"
+    views: Annotated[int, Field(ge=2, le=64)] | None = None
+    """Number of views expected when no manifest names them; None means 6."""
+    depth: DepthSettings = DepthSettings()
+    rig: Literal["auto", "cube", "orbit", "zero123", "free"] = "auto"
+    fov_deg: Annotated[float, Field(gt=1, lt=170)] | None = None
+    """Horizontal field of view when the folder states no cameras; None solves it."""
+    background: Literal["auto", "alpha", "mask", "depth", "plain", "table"] = "auto"
+    """Where the object's mask comes from."""
+    fit: Literal["balanced", "depth", "photos"] = "balanced"
+    """Whom to believe where photographs and depth disagree."""
+    texture_px: Annotated[int, Field(ge=256, le=8192)] | None = None
+    """Side of the square texture; None follows the photographs."""
+    target_faces: Annotated[int, Field(ge=500, le=2_000_000)] | None = None
+    """Faces after decimation; None follows the geometry."""
+    formats: tuple[MeshFormat, ...] = ("glb", "obj", "ply")
+    turntable: bool = True
+    max_image_pixels: Annotated[int, Field(ge=4096)] = 64_000_000
+    """Largest picture that is decoded."""
+    nvdiffrec: NvdiffrecSettings = NvdiffrecSettings()
+    reconviagen: ReconViaGenSettings = ReconViaGenSettings()
