@@ -19,6 +19,9 @@ The docstring of a class is the default message; ``suggestion`` says what the pe
 folder does next.  Codes are the public contract of docs/errors.md.
 """
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -244,3 +247,24 @@ class OutputNotWritable(OutputError):
     code = "OUTPUT_NOT_WRITABLE"
     suggestion = "Ask the operator to check the permissions of the share."
     transient = True
+
+
+@contextmanager
+def writing(file: str) -> Iterator[None]:
+    """Say why a result could not be written, in the user's terms.
+
+    Args:
+        file: Name of the result, for the message.
+
+    Raises:
+        DiskFull: The disk or the quota is used up.
+        OutputNotWritable: The folder may not be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(f"The disk is full; {file} could not be written.", file=file) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise OutputNotWritable(f"{file} could not be written: {error.strerror}.", file=file) from error
+        raise

@@ -4,6 +4,7 @@
 everywhere and is the readable reference.  Stages receive a ``Rasterizer`` and never choose one.
 """
 
-from recon.raster.interface import Fragments, Rasterizer, select_rasterizer
+from recon.raster.interface import Fragments, Rasterizer
+from recon.raster.selection import select_rasterizer
 
 __all__ = ["Fragments", "Rasterizer", "select_rasterizer"]

@@ -1,12 +1,9 @@
 """What a rasteriser offers; both backends obey the same pixel and depth conventions."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import torch
+from typing import Any, Protocol, runtime_checkable
 
 from recon.arrays import Bool, Float, Int, Tensor
-from recon.errors import GpuUnavailable, ModelUnavailable
 from recon.scene import CameraBatch
 
 
@@ -30,6 +27,7 @@ class Fragments:
         return self.face_index >= 0
 
 
+@runtime_checkable
 class Rasterizer(Protocol):
     """Draws triangle meshes into several equally sized pinhole cameras."""
 
@@ -53,6 +51,15 @@ class Rasterizer(Protocol):
         """
         ...
 
+    def differentiate(
+        self, attributes: Float[Tensor, "a c"], corners: Int[Tensor, "f 3"], fragments: Fragments
+    ) -> Float[Tensor, "k h w c 2"]:
+        """How interpolated attributes change per pixel right and per pixel down; zero where nothing is hit.
+
+        Not differentiable: it serves the choice of mip-map levels.
+        """
+        ...
+
     def antialias(
         self,
         colours: Float[Tensor, "k h w c"],
@@ -72,33 +79,11 @@ class Rasterizer(Protocol):
         texture: Float[Tensor, "th tw c"],
         uv: Float[Tensor, "k h w 2"],
         hit_mask: Bool[Tensor, "k h w"],
+        uv_per_px: Float[Tensor, "k h w 2 2"] | None = None,
     ) -> Float[Tensor, "k h w c"]:
-        """Bilinear look-up at texture coordinates (u right, v up); zero where nothing is hit.
+        """Look a texture up at texture coordinates (u right, v up); zero where nothing is hit.
 
-        Differentiable in the texture.
+        Bilinear, or trilinear in a mip-map when ``uv_per_px`` (from ``differentiate``) says how large a pixel is
+        on the texture.  Beyond the border the nearest texel counts.  Differentiable in the texture and ``uv``.
         """
         ...
-
-
-def select_rasterizer(choice: str, device: torch.device) -> Rasterizer:
-    """The backend for a device: ``auto`` prefers nvdiffrast on CUDA when it is installed.
-
-    Raises:
-        ModelUnavailable: nvdiffrast was asked for by name and is not installed.
-        GpuUnavailable: nvdiffrast was asked for by name on a device that is not CUDA.
-    """
-    from recon.raster import nvdiffrast_raster, torch_raster
-
-    wants_nvdiffrast = choice == "nvdiffrast" or (
-        choice == "auto" and device.type == "cuda" and nvdiffrast_raster.is_installed()
-    )
-    if not wants_nvdiffrast:
-        return torch_raster.TorchRasterizer()
-    if device.type != "cuda":
-        raise GpuUnavailable("raster = nvdiffrast needs an NVIDIA GPU.", suggestion='Use raster = "auto" or "torch".')
-    if not nvdiffrast_raster.is_installed():
-        raise ModelUnavailable(
-            "raster = nvdiffrast was asked for, but nvdiffrast is not installed.",
-            suggestion='Use raster = "auto", or ask the operator to install nvdiffrast (docs/licences.md first).',
-        )
-    return nvdiffrast_raster.NvdiffrastRasterizer(device)

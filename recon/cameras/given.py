@@ -1,0 +1,151 @@
+"""Cameras that the folder states: checked against the depths, and refined only when they disagree beyond noise."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+
+from recon import frames
+from recon.arrays import Float, Tensor
+from recon.cameras.adjust import free_unknowns, settle
+from recon.cameras.agreement import Views, Weighting, measure_cost
+from recon.cameras.preparation import (
+    ObjectSize,
+    comparable_views,
+    measure_size,
+    prepare,
+    state_from_cameras,
+    with_cameras,
+)
+from recon.cameras.report import Disagreement, measure_disagreement
+from recon.cameras.rig_state import RigState, align_rigid
+from recon.scene import Capture, Inference
+
+_SAMPLE_COUNT = 40_000
+"""Points drawn from all views together, bounded per pair by the number of views."""
+_COARSE_SILHOUETTE, _FINE_SILHOUETTE = 0.2, 0.02
+"""Silhouettes pull in what depth alone cannot hold (thin objects), but noise at the rim biases them: less at the end."""
+_COARSE_STEPS, _FINE_STEPS = 20, 8
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What joint refinement would do to given cameras.
+
+    Attributes:
+        state: The refined cameras, moved as a whole as close to the given ones as possible.
+        before, after: How far the views disagree.
+        shift: Root mean square distance between the object's points placed by the given and the refined cameras.
+        tolerance: A shift below this cannot be told from the depth's noise and the pixel grid.
+        cost_ratio: Robust cost after refinement over the cost before.
+    """
+
+    state: RigState
+    before: Disagreement
+    after: Disagreement
+    shift: float
+    tolerance: float
+    cost_ratio: float
+
+    @property
+    def is_called_for(self) -> bool:
+        """Whether the given cameras disagree beyond noise and refinement mends it."""
+        return self.shift > self.tolerance and self.cost_ratio < 0.99
+
+
+def check_given_cameras(
+    capture: Capture, refine: Literal["auto", "on", "off"], seed: int, device: torch.device
+) -> Capture:
+    """Measure how given cameras agree with the depths, and refine them when asked or needed.
+
+    Cameras of views without depth stay as they are.
+
+    Args:
+        capture: Every view has a camera; depths are in metres.
+        refine: auto refines only when the views disagree beyond the noise of their own depths.
+        seed: Chooses the points that are compared.
+        device: Where the comparison runs.
+    """
+    indices = comparable_views(capture)
+    if len(indices) < 2 or refine == "off":
+        return replace(capture, cameras_source="given")
+    views = [capture.views[index] for index in indices]
+    prepared = prepare(views, max(1000, _SAMPLE_COUNT // len(views)), seed, device)
+    given = state_from_cameras(views, prepared.surfaces, device)
+    refinement = refine_poses(given, prepared)
+    finding = Inference("cameras", "given", f"{refinement.before.text()}; {_verdict(refinement)}")
+    if refine == "auto" and not refinement.is_called_for:
+        return replace(capture, cameras_source="given").noting(finding)
+    refined = replace(with_cameras(capture, indices, refinement.state), cameras_source="refined")
+    evidence = (
+        f"given: {refinement.before.text()}; refined: {refinement.after.text()}; the object's points moved by "
+        f"{refinement.shift * 1e3:.3g} mm; the common motion of all cameras was kept"
+    )
+    warning = (
+        f"The given cameras disagreed with the depths by {refinement.before.median * 1e3:.2g} mm; they were refined to "
+        f"{refinement.after.median * 1e3:.2g} mm."
+    )
+    return refined.noting(Inference("cameras", "refined", evidence), warnings=(warning,))
+
+
+def _verdict(refinement: Refinement) -> str:
+    return (
+        f"refinement would move the object's points by {refinement.shift * 1e3:.2g} mm, "
+        f"{'within' if refinement.shift <= refinement.tolerance else 'beyond'} what noise and pixels explain "
+        f"({refinement.tolerance * 1e3:.2g} mm)"
+    )
+
+
+def refine_poses(given: RigState, views: Views) -> Refinement:
+    """Refine every camera's six degrees of freedom from all ordered pairs of views.
+
+    Robust point-to-plane and silhouette residuals, coarse to fine; the common rigid motion stays the given one.
+    """
+    size = measure_size(given, views)
+    fine_width = max(2 * size.noise, 0.4 * size.pixel)
+    basis = free_unknowns(given.count, rotation=True, translation=True, device=given.scales.device)
+    coarse = views_with_fewer_samples(views, 2000)
+    widths = _geometric(max(0.3 * size.radius, 2 * fine_width), fine_width, _COARSE_STEPS)
+    state = settle(given, coarse, Weighting(fine_width, _COARSE_SILHOUETTE), basis, widths)
+    state = settle(state, views, Weighting(fine_width, _FINE_SILHOUETTE), basis, [fine_width] * _FINE_STEPS)
+    state = state.in_frame_of(given, size.distance)
+    reach = 0.1 * size.radius + 3 * fine_width
+    weighting = Weighting(2 * fine_width, _COARSE_SILHOUETTE)
+    return Refinement(
+        state,
+        measure_disagreement(given, views, reach),
+        measure_disagreement(state, views, reach),
+        _placement_shift(given, state, views),
+        _tolerance(size),
+        measure_cost(state, views, weighting) / max(measure_cost(given, views, weighting), 1e-12),
+    )
+
+
+def views_with_fewer_samples(views: Views, count: int) -> Views:
+    """The same surfaces, compared at fewer points."""
+    samples = views.samples
+    fewer = replace(
+        samples, pixels_px=samples.pixels_px[:, :count], depth=samples.depth[:, :count], slopes=samples.slopes[:, :count]
+    )
+    return replace(views, samples=fewer)
+
+
+def _tolerance(size: ObjectSize) -> float:
+    """Refinement itself is only as good as this; measured on synthetic captures it reaches half of it."""
+    return max(0.1 * size.pixel, 0.3 * size.noise)
+
+
+def _placement_shift(before: RigState, after: RigState, views: Views) -> float:
+    """How far the points of each view move, once both placements are aligned as a whole."""
+    first, second = (_placed(state, views) for state in (before, after))
+    aligned = frames.transform_points(align_rigid(second, first), second)
+    return float(((aligned - first) ** 2).sum(1).mean().sqrt())
+
+
+def _placed(state: RigState, views: Views) -> Float[Tensor, "n 3"]:
+    points = state.points_camera(views.samples.pixels_px, views.samples.depth)
+    return frames.transform_points(state.world_from_camera, points).flatten(0, 1)
+
+
+def _geometric(first: float, last: float, count: int) -> list[float]:
+    return [first * (last / first) ** (step / (count - 1)) for step in range(count)]

@@ -1,0 +1,121 @@
+"""From a capture's views to surfaces, samples and camera unknowns, and back."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch.nn import functional
+
+from recon.arrays import Bool, Float, Tensor
+from recon.cameras.agreement import Views
+from recon.cameras.rig_state import RigState
+from recon.cameras.surfaces import Surface, draw_samples, make_surface
+from recon.scene import Camera, Capture, DepthMap, Intrinsics, View
+
+MIN_SURFACE_PIXELS = 200
+"""A view that shows less of the object cannot be compared with the others."""
+
+
+@dataclass(frozen=True)
+class ObjectSize:
+    """Lengths that set the widths of residuals, in world units.
+
+    Attributes:
+        radius: Root mean square distance of a view's points from their own centre, median over the views.
+        pixel: Size of a depth pixel on the object.
+        noise: Standard deviation of one depth pixel.
+        distance: From the cameras to the surface.
+    """
+
+    radius: float
+    pixel: float
+    noise: float
+    distance: float
+
+
+def object_mask(view: View, depth: DepthMap) -> Bool[Tensor, "h w"]:
+    """Valid depth that belongs to the object, on the depth grid."""
+    return depth.valid_mask & (alpha_on_depth_grid(view, depth) >= 0.5)
+
+
+def alpha_on_depth_grid(view: View, depth: DepthMap) -> Float[Tensor, "h w"]:
+    """The object's coverage resampled to the depth map's pixels."""
+    height_px, width_px = depth.depth_z.shape
+    if view.foreground_alpha.shape == (height_px, width_px):
+        return view.foreground_alpha
+    alpha = view.foreground_alpha[None, None]
+    return functional.interpolate(alpha, (height_px, width_px), mode="bilinear", antialias=True)[0, 0]
+
+
+def comparable_views(capture: Capture) -> list[int]:
+    """Indices of the views that show enough measured surface to be compared."""
+    return [
+        index
+        for index, view in enumerate(capture.views)
+        if view.depth is not None and int(object_mask(view, view.depth).sum()) >= MIN_SURFACE_PIXELS
+    ]
+
+
+def make_surfaces(views: list[View], device: torch.device) -> list[Surface]:
+    """One surface per view that has depth."""
+    surfaces = []
+    for view in views:
+        depth = view.depth
+        assert depth is not None
+        mask, alpha = object_mask(view, depth).to(device), alpha_on_depth_grid(view, depth).to(device)
+        surfaces.append(make_surface(depth.depth_z.to(device), mask, alpha, depth.step_z))
+    return surfaces
+
+
+def state_from_cameras(views: list[View], surfaces: list[Surface], device: torch.device) -> RigState:
+    """Unknowns at the given cameras, with depths taken at face value."""
+    intrinsics = [
+        view.posed_camera.intrinsics.resized(surface.width_px, surface.height_px)
+        for view, surface in zip(views, surfaces, strict=True)
+    ]
+    return RigState(
+        torch.stack([view.posed_camera.world_from_camera for view in views]).to(device, torch.float64),
+        torch.ones(len(views), dtype=torch.float64, device=device),
+        torch.tensor([[k.focal_x_px, k.focal_y_px] for k in intrinsics], dtype=torch.float64, device=device),
+        torch.tensor([[k.principal_x_px, k.principal_y_px] for k in intrinsics], dtype=torch.float64, device=device),
+    )
+
+
+def measure_size(state: RigState, views: Views) -> ObjectSize:
+    """The object's size and the depth's resolution under the current cameras and scales."""
+    points = state.points_camera(views.samples.pixels_px, views.samples.depth)
+    centred = points - points.mean(1, keepdim=True)
+    radius = float((centred**2).sum(-1).mean(-1).sqrt().median())
+    distance = points[..., 2].median(1).values
+    pixel = float((distance / state.focal_px.mean(1)).median())
+    noise = torch.tensor([surface.noise for surface in views.surfaces], dtype=torch.float64, device=distance.device)
+    return ObjectSize(radius, pixel, float((noise * state.scales).median()), float(distance.median()))
+
+
+def prepare(views: list[View], sample_count: int, seed: int, device: torch.device) -> Views:
+    """Surfaces of all views and ``sample_count`` points on each."""
+    surfaces = make_surfaces(views, device)
+    return Views(surfaces, draw_samples(surfaces, sample_count, seed))
+
+
+def with_cameras(capture: Capture, indices: list[int], state: RigState) -> Capture:
+    """The capture with the state's cameras in the views at ``indices``; depth scales are left alone."""
+    views = list(capture.views)
+    for row, index in enumerate(indices):
+        views[index] = replace(views[index], camera=_camera(state, row, views[index]))
+    return replace(capture, views=tuple(views))
+
+
+def _camera(state: RigState, row: int, view: View) -> Camera:
+    assert view.depth is not None
+    height_px, width_px = view.depth.depth_z.shape
+    focal_px, principal_px = state.focal_px[row].tolist(), state.principal_px[row].tolist()
+    intrinsics = Intrinsics(width_px, height_px, *focal_px, *principal_px).resized(view.width_px, view.height_px)
+    return Camera(intrinsics, orthonormal(state.world_from_camera[row].cpu()))
+
+
+def orthonormal(world_from_camera: Float[Tensor, "4 4"]) -> Float[Tensor, "4 4"]:
+    """The nearest rigid transform: removes the rounding that many small steps leave."""
+    left, _, right = torch.linalg.svd(world_from_camera[:3, :3])
+    rigid = world_from_camera.clone()
+    rigid[:3, :3] = left @ right
+    return rigid

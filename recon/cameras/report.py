@@ -1,0 +1,61 @@
+"""How far views disagree, in lengths and pixels that a user can judge."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from recon.cameras.agreement import Views, compare
+from recon.cameras.rig_state import RigState
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """What one view shows against what the others show.
+
+    Attributes:
+        median, p90: Point-to-plane distances between views, world units.
+        violation_share: Share of points that lie visibly outside another view's silhouette (more than a pixel).
+        outside_p90_px: How far outside the silhouettes points fall, of those that do; 0 when none does.
+        matched_share: Share of (point, other view) pairs that meet on a surface.
+    """
+
+    median: float
+    p90: float
+    violation_share: float
+    outside_p90_px: float
+    matched_share: float
+
+    def text(self, unit: str = "mm", per_unit: float = 1e3) -> str:
+        """One sentence with the numbers."""
+        return (
+            f"surfaces {self.median * per_unit:.3g} {unit} apart (median; 90 % within {self.p90 * per_unit:.3g} {unit}), "
+            f"{self.violation_share:.1%} of the points outside another view's outline by more than a pixel "
+            f"(90 % of these within {self.outside_p90_px:.1f} px)"
+        )
+
+
+def measure_disagreement(state: RigState, views: Views, reach: float) -> Disagreement:
+    """Compare every view with every other one.
+
+    Args:
+        state: The cameras.
+        views: What they show.
+        reach: Distances beyond this are different surfaces, not disagreement.
+    """
+    distances, outside_px, violated, compared = [], [], 0, 0
+    for target in range(state.count):
+        comparison = compare(state, views, target, reach)
+        distances.append(comparison.residual[comparison.on_surface].abs())
+        beyond = comparison.outside & (comparison.outside_px > 1)
+        outside_px.append(comparison.outside_px[beyond])
+        violated += int(beyond.sum())
+        compared += comparison.residual.numel() - comparison.residual.shape[1]
+    matched, beyond_px = torch.cat(distances), torch.cat(outside_px)
+    return Disagreement(
+        float(matched.median()) if matched.numel() else math.inf,
+        float(matched.quantile(0.9)) if matched.numel() else math.inf,
+        violated / compared,
+        float(beyond_px.quantile(0.9)) if beyond_px.numel() else 0.0,
+        matched.numel() / compared,
+    )

@@ -1,0 +1,28 @@
+"""The stage's one verb: every view gets a camera, every depth a unit."""
+
+import torch
+
+from recon.cameras.given import check_given_cameras
+from recon.errors import UnsolvedCameras
+from recon.scene import Capture
+from recon.settings import Settings
+
+
+def solve_cameras(capture: Capture, settings: Settings, device: torch.device) -> Capture:
+    """Find, check or refine the camera of every view.
+
+    Args:
+        capture: As read; views may lack cameras, depths may be relative.
+        settings: Explicit rig, field of view, depth encoding and whether given cameras may be refined.
+        device: Where the comparisons run.
+
+    Returns:
+        Every view with a camera and with depths in metres (or in camera distances: ``is_metric`` is False then).
+
+    Raises:
+        UnsolvedCameras: No hypothesis explains the views clearly better than the others.
+    """
+    if all(view.camera is not None for view in capture.views):
+        refine = settings.nvdiffrec.optimise.refine_cameras
+        return check_given_cameras(capture, refine, settings.seed, device)
+    raise UnsolvedCameras()

@@ -1,0 +1,151 @@
+"""Depths and silhouettes to one signed distance field (positive outside).
+
+Every view says how far a sample lies in front of its surface or outside its outline; the object is where no
+view objects, so the field is the maximum over views.  Distances are taken perpendicular to the surface (depth
+difference times the cosine of incidence), which halves the error of distances along the ray.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from recon.arrays import Bool, Float, Int, Tensor
+from recon.geometry.grid import Grid
+from recon.observations import Observations
+
+CHUNK_SAMPLES = 1 << 20
+MIN_INCIDENCE = 0.1
+"""Perpendicular distances are not shrunk below this cosine, where normals are least certain."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """What the views say about samples.
+
+    Attributes:
+        distance_m: The largest distance that a view claims; +inf means outside for certain.
+        is_measured: A depth surface, not an outline or nothing, decided the value.
+        support: How many views see a surface within the truncation of the sample.
+    """
+
+    distance_m: Float[Tensor, " n"]
+    is_measured: Bool[Tensor, " n"]
+    support: Int[Tensor, " n"]
+
+
+def fuse(observations: Observations, positions_world: Float[Tensor, "n 3"], softness_m: float) -> Field:
+    """Evaluate the fused field at arbitrary positions.
+
+    Args:
+        observations: All views.
+        positions_world: Where to evaluate.
+        softness_m: Views whose values differ by less than about this much share the decision.
+
+    Returns:
+        The field; samples that no view constrains have a distance of -inf.
+    """
+    parts = [
+        _fuse_chunk(observations, chunk, softness_m) for chunk in positions_world.split(CHUNK_SAMPLES)
+    ]
+    return Field(
+        torch.cat([part.distance_m for part in parts]),
+        torch.cat([part.is_measured for part in parts]),
+        torch.cat([part.support for part in parts]),
+    )
+
+
+def _fuse_chunk(observations: Observations, positions_world: Float[Tensor, "n 3"], softness_m: float) -> Field:
+    pixels_px, depth_z_m = observations.cameras.project(positions_world)
+    distances, measured = [], []
+    for view_index in range(observations.cameras.count):
+        surface_m, outline_m = view_distances(observations, view_index, pixels_px[view_index], depth_z_m[view_index])
+        distances.append(torch.maximum(surface_m, outline_m))
+        measured.append(surface_m >= outline_m)
+    stacked = torch.stack(distances)
+    best, winner = stacked.max(0)
+    is_measured = torch.stack(measured).gather(0, winner[None])[0] & torch.isfinite(best)
+    support = (stacked.abs() < 4 * softness_m).sum(0)
+    if softness_m > 0:
+        excess = torch.exp((stacked - best).nan_to_num(0.0) / softness_m)
+        agreeing = torch.where(torch.isfinite(stacked), excess, torch.zeros_like(excess)) * (stacked > best - 4 * softness_m)
+        mean = (agreeing * stacked.nan_to_num(0.0, 0.0, 0.0)).sum(0) / agreeing.sum(0).clamp_min(1e-9)
+        best = torch.where(torch.isfinite(best) & (best.abs() < 8 * softness_m), mean, best)
+    return Field(best, is_measured, support)
+
+
+def view_distances(
+    observations: Observations, view_index: int, pixels_px: Float[Tensor, "n 2"], depth_z_m: Float[Tensor, " n"]
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """One view's signed distances to its depth surface and to its outline.
+
+    Returns:
+        Distance in front of the measured surface, -inf where nothing was measured; distance outside the outline,
+        -inf where the sample does not project into the picture.
+    """
+    cameras = observations.cameras
+    height, width = cameras.height_px, cameras.width_px
+    x, y = pixels_px[:, 0] - 0.5, pixels_px[:, 1] - 0.5
+    inside = (x > 0) & (x < width - 1) & (y > 0) & (y < height - 1) & (depth_z_m > 0)
+    left, top = x.clamp(0, width - 2).floor(), y.clamp(0, height - 2).floor()
+    share_x, share_y = (x - left).clamp(0, 1), (y - top).clamp(0, 1)
+    corner = (top * width + left).long()
+
+    outline = observations.silhouette_px[view_index].reshape(-1)
+    outline_px = _bilinear([outline[corner + step] for step in (0, 1, width, width + 1)], share_x, share_y)
+    metres_per_px = depth_z_m / cameras.focal_px[view_index].mean()
+    minus_infinity = torch.full_like(depth_z_m, -torch.inf)
+    outline_m = torch.where(inside, outline_px * metres_per_px, minus_infinity)
+
+    nearest = ((y + 0.5).clamp(0, height - 1).floor() * width + (x + 0.5).clamp(0, width - 1).floor()).long()
+    depth = observations.depth_z_m[view_index].reshape(-1)
+    mask = observations.depth_mask[view_index].reshape(-1)
+    incidence = observations.incidence[view_index].reshape(-1)
+    surface_z_m = depth[nearest]
+    corners = [depth[corner + step] for step in (0, 1, width, width + 1)]
+    spread = torch.stack(corners).amax(0) - torch.stack(corners).amin(0)
+    cosine = incidence[nearest].clamp_min(MIN_INCIDENCE)
+    is_connected = (spread < 4 * metres_per_px / cosine) & (incidence[nearest] > 0)
+    for step in (0, 1, width, width + 1):
+        is_connected = is_connected & mask[corner + step]
+    surface_z_m = torch.where(is_connected, _bilinear(corners, share_x, share_y), surface_z_m)
+    has_depth = inside & mask[nearest]
+    surface_m = torch.where(has_depth, (surface_z_m - depth_z_m) * cosine, minus_infinity)
+    return surface_m, outline_m
+
+
+def _bilinear(
+    corners: list[Float[Tensor, " n"]], share_x: Float[Tensor, " n"], share_y: Float[Tensor, " n"]
+) -> Float[Tensor, " n"]:
+    upper = corners[0] + share_x * (corners[1] - corners[0])
+    lower = corners[2] + share_x * (corners[3] - corners[2])
+    return upper + share_y * (lower - upper)
+
+
+def object_bounds_world(observations: Observations) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
+    """A box that holds every measured point; without any depth, the box that all silhouettes can fill."""
+    if bool(observations.depth_mask.any()):
+        points = observations.points_world()[observations.depth_mask]
+        low, high = points.amin(0), points.amax(0)
+        margin = 0.03 * (high - low).max()
+        return low - margin, high + margin
+    return silhouette_bounds_world(observations)
+
+
+def silhouette_bounds_world(observations: Observations) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
+    """The box of the visual hull, found on a coarse grid about the point that all cameras look at."""
+    world_from_camera = torch.linalg.inv(observations.cameras.camera_from_world)
+    centres, axes = world_from_camera[:, :3, 3], world_from_camera[:, :3, 2]
+    projector = torch.eye(3, device=axes.device) - axes[:, :, None] * axes[:, None, :]
+    target = torch.linalg.solve(projector.sum(0), (projector @ centres[..., None]).sum(0))[:, 0]
+    reach = float((centres - target).norm(dim=1).median())
+    low, high = target - 0.9 * reach, target + 0.9 * reach
+    for _ in range(3):
+        steps = torch.linspace(0, 1, 65, device=axes.device)
+        lattice = torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij"), -1).reshape(-1, 3)
+        positions = low + lattice * (high - low)
+        cell = (high - low).max() / 64
+        inside = positions[fuse(observations, positions, 0.0).distance_m < cell]
+        if inside.shape[0] == 0:
+            break
+        low, high = inside.amin(0) - cell, inside.amax(0) + cell
+    return low, high

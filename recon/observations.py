@@ -1,0 +1,289 @@
+"""What the views measured, prepared once for every stage that compares a surface with them.
+
+Depths become connected surface patches with normals and a noise level; alpha becomes a signed distance to
+the silhouette in pixels.  Both stay on the depth's own pixel grid, all views stacked, on the device.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage, spatial
+
+from recon import frames
+from recon.arrays import Bool, Float, Tensor
+from recon.scene import CameraBatch, Capture, batch_cameras
+
+SILHOUETTE_BAND_PX = 6.0
+"""Within this distance the silhouette is located to a fraction of a pixel."""
+
+
+@dataclass(frozen=True)
+class Observations:
+    """All views on one pixel grid.
+
+    Attributes:
+        cameras: At the grid's resolution.
+        depth_z_m: Cleaned depth along the optical axis.
+        depth_mask: Where depth_z_m means something and belongs to the object.
+        normals_world: Unit normals towards the camera; zero where no neighbours connect.
+        incidence: Cosine between the normal and the ray to the camera; zero without a normal.
+        silhouette_px: Signed distance to the object's outline, positive outside.
+        alpha: Coverage by the object, 0..1.
+        noise_m: Robust standard deviation of the raw depth about its local surface.
+        pixel_m: Width of a pixel at the median depth.
+    """
+
+    cameras: CameraBatch
+    depth_z_m: Float[Tensor, "k h w"]
+    depth_mask: Bool[Tensor, "k h w"]
+    normals_world: Float[Tensor, "k h w 3"]
+    incidence: Float[Tensor, "k h w"]
+    silhouette_px: Float[Tensor, "k h w"]
+    alpha: Float[Tensor, "k h w"]
+    noise_m: float
+    pixel_m: float
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether the depth noise is visible at the scale of a pixel."""
+        return self.noise_m > 0.25 * self.pixel_m
+
+    def points_world(self) -> Float[Tensor, "k h w 3"]:
+        """Every pixel's measured point (meaningless outside depth_mask)."""
+        return self.cameras.unproject(self.depth_z_m)
+
+
+def observe(capture: Capture, device: torch.device, denoise: str = "auto") -> Observations:
+    """Prepare a posed capture.
+
+    Args:
+        capture: Every view posed, depths metric; views without depth contribute silhouettes only.
+        device: Where the tensors go.
+        denoise: auto (when the noise is visible), on, off.
+    """
+    height_px, width_px = _common_grid(capture)
+    cameras = batch_cameras([view.posed_camera for view in capture.views], height_px, width_px, device)
+    alpha = torch.stack([_resized(view.foreground_alpha, height_px, width_px) for view in capture.views])
+    silhouette_px = torch.stack([_silhouette_distance_px(item) for item in alpha]).to(device)
+    depth, mask = _stacked_depth(capture, height_px, width_px)
+    depth, mask, alpha = depth.to(device), mask.to(device) & (alpha.to(device) > 0.5), alpha.to(device)
+    pixel_m = float((depth[mask] / cameras.focal_px[:, 0].mean()).median()) if bool(mask.any()) else 0.0
+    noise_m = depth_noise_m(depth, mask, pixel_m)
+    if denoise == "on" or (denoise == "auto" and noise_m > 0.25 * pixel_m):
+        depth, mask = smooth_depth(depth, mask, cameras, noise_m, pixel_m)
+    normals_world, incidence = _normals(depth, mask, cameras, noise_m, pixel_m)
+    return Observations(
+        cameras, depth, mask, normals_world, incidence, silhouette_px, alpha, noise_m=noise_m, pixel_m=pixel_m
+    )
+
+
+def _common_grid(capture: Capture) -> tuple[int, int]:
+    """The depth's resolution, or the photographs' where no view has depth."""
+    shapes = [view.depth.depth_z.shape for view in capture.views if view.depth is not None]
+    if not shapes:
+        shapes = [view.foreground_alpha.shape for view in capture.views]
+    return max(int(shape[0]) for shape in shapes), max(int(shape[1]) for shape in shapes)
+
+
+def _resized(picture: Float[Tensor, "h w"], height_px: int, width_px: int) -> Float[Tensor, "h2 w2"]:
+    if picture.shape == (height_px, width_px):
+        return picture.float()
+    shrinks = picture.shape[0] > height_px
+    mode = "area" if shrinks else "bilinear"
+    return torch.nn.functional.interpolate(picture[None, None].float(), (height_px, width_px), mode=mode)[0, 0]
+
+
+def _stacked_depth(
+    capture: Capture, height_px: int, width_px: int
+) -> tuple[Float[Tensor, "k h w"], Bool[Tensor, "k h w"]]:
+    depths, masks = [], []
+    for view in capture.views:
+        depth = torch.zeros(height_px, width_px)
+        mask = torch.zeros(height_px, width_px, dtype=torch.bool)
+        if view.depth is not None:
+            size = (height_px, width_px)
+            nearest = torch.nn.functional.interpolate(view.depth.depth_z[None, None].float(), size, mode="nearest-exact")
+            valid = torch.nn.functional.interpolate(view.depth.valid_mask[None, None].float(), size, mode="nearest-exact")
+            depth, mask = nearest[0, 0], valid[0, 0] > 0.5
+        depths.append(torch.where(mask, depth, torch.zeros_like(depth)))
+        masks.append(mask)
+    return torch.stack(depths), torch.stack(masks)
+
+
+def _silhouette_distance_px(alpha: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
+    """Signed distance of pixel centres to the contour alpha = 0.5, positive outside.
+
+    Far from the contour the distance transform of the binary mask is enough; near it the distance goes to the
+    crossings that linear interpolation finds between neighbouring pixels.
+    """
+    values = alpha.cpu().numpy().astype(np.float64)
+    inside = values > 0.5
+    if not inside.any() or inside.all():
+        return torch.full(alpha.shape, -1e3 if inside.any() else 1e3)
+    distance = np.where(
+        inside, -ndimage.distance_transform_edt(inside) + 0.5, ndimage.distance_transform_edt(~inside) - 0.5
+    )
+    crossings = []
+    for axis in (0, 1):
+        first = values[:-1] if axis == 0 else values[:, :-1]
+        second = values[1:] if axis == 0 else values[:, 1:]
+        rows, columns = np.nonzero((first > 0.5) != (second > 0.5))
+        share = (0.5 - first[rows, columns]) / (second[rows, columns] - first[rows, columns])
+        offset = np.zeros((len(rows), 2))
+        offset[:, axis] = share
+        crossings.append(np.stack([rows, columns], 1) + offset)
+    contour = spatial.cKDTree(np.concatenate(crossings))
+    near_rows, near_columns = np.nonzero(np.abs(distance) < SILHOUETTE_BAND_PX)
+    near, _ = contour.query(np.stack([near_rows, near_columns], 1))
+    distance[near_rows, near_columns] = np.where(inside[near_rows, near_columns], -near, near)
+    return torch.from_numpy(distance.astype(np.float32))
+
+
+def depth_noise_m(depth_z_m: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"], pixel_m: float) -> float:
+    """Robust noise level from second differences of inverse depth, which vanish on planes.
+
+    White noise of deviation s gives second differences of deviation s * sqrt(6); steps between surfaces are
+    left out by the median.
+    """
+    if not bool(mask.any()):
+        return 0.0
+    inverse = torch.where(mask, 1 / depth_z_m.clamp_min(1e-9), torch.zeros_like(depth_z_m))
+    triple = mask[..., :-2] & mask[..., 1:-1] & mask[..., 2:]
+    bend = inverse[..., :-2] - 2 * inverse[..., 1:-1] + inverse[..., 2:]
+    bend_m = (bend * depth_z_m[..., 1:-1] ** 2)[triple].abs()
+    if bend_m.numel() == 0:
+        return 0.0
+    return float(bend_m.median()) * 1.4826 / 6**0.5
+
+
+def _shifted(picture: Tensor, rows: int, columns: int) -> Tensor:
+    """The neighbour ``rows`` below and ``columns`` to the right; zero (False) beyond the border."""
+    height, width = picture.shape[1:3]
+    moved = torch.zeros_like(picture)
+    to_rows = slice(max(0, -rows), min(height, height - rows))
+    to_columns = slice(max(0, -columns), min(width, width - columns))
+    from_rows = slice(max(0, rows), min(height, height + rows))
+    from_columns = slice(max(0, columns), min(width, width + columns))
+    moved[:, to_rows, to_columns] = picture[:, from_rows, from_columns]
+    return moved
+
+
+def _slope(
+    inverse: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"], tolerance: Float[Tensor, "k h w"], step: tuple[int, int]
+) -> tuple[Float[Tensor, "k h w"], Bool[Tensor, "k h w"]]:
+    """Derivative of inverse depth along one image axis, from neighbours on the same surface.
+
+    A step to a neighbour is trusted when the next step beyond it, or the one on the other side, continues it:
+    a second-difference test, which keeps surfaces seen at grazing angles that a first-difference test cuts.
+    """
+    ahead, ahead2, behind, behind2 = (
+        (_shifted(inverse, n * step[0], n * step[1]), _shifted(mask, n * step[0], n * step[1])) for n in (1, 2, -1, -2)
+    )
+    forward, forward_next = ahead[0] - inverse, ahead2[0] - ahead[0]
+    backward, backward_next = inverse - behind[0], behind[0] - behind2[0]
+    straight = (forward - backward).abs() < tolerance
+    both = ahead[1] & behind[1]
+    forward_good = ahead[1] & ((both & straight) | (ahead2[1] & ((forward_next - forward).abs() < tolerance)))
+    backward_good = behind[1] & ((both & straight) | (behind2[1] & ((backward - backward_next).abs() < tolerance)))
+    total = forward_good.float() + backward_good.float()
+    summed = torch.where(forward_good, forward, torch.zeros_like(forward)) + torch.where(
+        backward_good, backward, torch.zeros_like(backward)
+    )
+    return summed / total.clamp_min(1), mask & (total > 0)
+
+
+def _normals(
+    depth_z_m: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"], cameras: CameraBatch, noise_m: float, pixel_m: float
+) -> tuple[Float[Tensor, "k h w 3"], Float[Tensor, "k h w"]]:
+    """Normals from the slopes of inverse depth.
+
+    On a plane 1/z = (a x + b y + c) in image coordinates; with slopes (x, y, 1) of the pixel's ray the normal is
+    proportional to (f_x da, f_y db, 1/z - x f_x da - y f_y db), exactly.
+    """
+    inverse = torch.where(mask, 1 / depth_z_m.clamp_min(1e-9), torch.zeros_like(depth_z_m))
+    tolerance = (pixel_m + 6 * noise_m) * inverse**2
+    slope_x, good_x = _slope(inverse, mask, tolerance, (0, 1))
+    slope_y, good_y = _slope(inverse, mask, tolerance, (1, 0))
+    centres_px = frames.pixel_centres_px(cameras.height_px, cameras.width_px, device=cameras.device)
+    ray = (centres_px - cameras.principal_px[:, None, None]) / cameras.focal_px[:, None, None]
+    gradient_x = slope_x * cameras.focal_px[:, 0, None, None]
+    gradient_y = slope_y * cameras.focal_px[:, 1, None, None]
+    facing = inverse - ray[..., 0] * gradient_x - ray[..., 1] * gradient_y
+    normals_camera = -torch.nn.functional.normalize(torch.stack([gradient_x, gradient_y, facing], -1), dim=-1)
+    good = good_x & good_y
+    direction = torch.nn.functional.normalize(torch.cat([ray, torch.ones_like(ray[..., :1])], -1), dim=-1)
+    incidence = -(normals_camera * direction).sum(-1)
+    good = good & (incidence > 1e-3)
+    world_from_camera = frames.invert_rigid(cameras.camera_from_world)
+    normals_world = frames.transform_directions(world_from_camera, normals_camera.flatten(1, 2)).view_as(normals_camera)
+    zero = torch.zeros_like(incidence)
+    return torch.where(good[..., None], normals_world, zero[..., None]), torch.where(good, incidence, zero)
+
+
+def smooth_depth(
+    depth_z_m: Float[Tensor, "k h w"],
+    mask: Bool[Tensor, "k h w"],
+    cameras: CameraBatch,
+    noise_m: float,
+    pixel_m: float,
+    radius_px: int = 4,
+) -> tuple[Float[Tensor, "k h w"], Bool[Tensor, "k h w"]]:
+    """Drop flying pixels, then fit a plane to every pixel's neighbourhood, twice.
+
+    The plane is fitted to inverse depth (affine on planes, whatever the slope) with weights that fall with image
+    distance and with the distance from the current plane, so edges between surfaces stay sharp.
+    """
+    tolerance_m = 3 * noise_m + pixel_m
+    support = torch.zeros_like(depth_z_m)
+    for rows, columns in _window(2):
+        close = (_shifted(depth_z_m, rows, columns) - depth_z_m).abs() < tolerance_m + 2 * pixel_m
+        support += (close & _shifted(mask, rows, columns)).float()
+    mask = mask & (support >= 8)
+    for _ in range(2):
+        depth_z_m, mask = _fit_planes(depth_z_m, mask, tolerance_m, radius_px)
+    return depth_z_m, mask
+
+
+def _window(radius_px: int) -> list[tuple[int, int]]:
+    reach = range(-radius_px, radius_px + 1)
+    return [(row, column) for row in reach for column in reach if (row, column) != (0, 0)]
+
+
+def _fit_planes(
+    depth_z_m: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"], tolerance_m: float, radius_px: int
+) -> tuple[Float[Tensor, "k h w"], Bool[Tensor, "k h w"]]:
+    inverse = torch.where(mask, 1 / depth_z_m.clamp_min(1e-9), torch.zeros_like(depth_z_m))
+    width = tolerance_m * inverse**2
+    value = inverse
+    slope_x = torch.zeros_like(inverse)
+    slope_y = torch.zeros_like(inverse)
+    for _ in range(2):
+        moments = torch.zeros(9, *inverse.shape, device=inverse.device)
+        moments[0], moments[6] = mask.float(), inverse
+        for rows, columns in _window(radius_px):
+            neighbour = _shifted(inverse, rows, columns)
+            residual = (neighbour - value - slope_x * columns - slope_y * rows) / width.clamp_min(1e-12)
+            near = float(np.exp(-(rows**2 + columns**2) / (0.5 * radius_px**2)))
+            weight = near * torch.exp(-(residual**2)) * _shifted(mask, rows, columns)
+            terms = (1.0, columns, rows, columns**2, columns * rows, rows**2)
+            for index, term in enumerate(terms):
+                if term:
+                    moments[index] += weight * term
+            weighted = weight * neighbour
+            moments[6] += weighted
+            moments[7] += weighted * columns
+            moments[8] += weighted * rows
+        count, sx, sy, sxx, sxy, syy = moments[:6]
+        ridge = 1e-3 * count + 1e-9
+        normal_matrix = torch.stack([count, sx, sy, sx, sxx + ridge, sxy, sy, sxy, syy + ridge], -1)
+        normal_matrix = normal_matrix.view(*inverse.shape, 3, 3)
+        fitted = torch.zeros(*inverse.shape, 3, device=inverse.device)
+        solved = torch.linalg.solve(normal_matrix[mask].double(), moments[6:9].permute(1, 2, 3, 0)[mask].double())
+        fitted[mask] = solved.float()
+        value, slope_x, slope_y = fitted.unbind(-1)
+    good = mask & (value > 0)
+    smoothed = torch.where(good, 1 / value.clamp_min(1e-9), torch.zeros_like(value))
+    drift_m = (smoothed - depth_z_m).abs()
+    good = good & (drift_m < 2 * tolerance_m)
+    return torch.where(good, smoothed, torch.zeros_like(smoothed)), good

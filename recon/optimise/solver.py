@@ -1,0 +1,120 @@
+"""Gauss-Newton steps for vertex displacements by conjugate gradients."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+
+from recon.arrays import Float, Int, Tensor
+from recon.optimise.terms import DepthTerm, OutlineTerm
+
+HessianProduct: TypeAlias = Callable[[Float[Tensor, "v 3"]], Float[Tensor, "v 3"]]
+
+
+@dataclass(frozen=True)
+class Smoothness:
+    """Weights of the regulariser, in units of one pixel's weight.
+
+    Attributes:
+        displacement: On the squared Laplacian of the step: how stiffly neighbours move together (no shrinkage).
+        shape: On the squared Laplacian of the shape itself: fairs what the data leave rough.
+        damping: On the squared length of the step.
+    """
+
+    displacement: float
+    shape: float
+    damping: float
+
+
+class Laplacian:
+    """Difference between a vertex and the weighted mean of its neighbours; weights fall with edge length."""
+
+    def __init__(self, positions_world: Float[Tensor, "v 3"], edges: Int[Tensor, "e 2"]) -> None:
+        length_m = (positions_world[edges[:, 0]] - positions_world[edges[:, 1]]).norm(dim=1)
+        weight = 1 / length_m.clamp_min(0.1 * float(length_m.mean()))
+        total = torch.zeros(positions_world.shape[0], device=weight.device)
+        total.index_add_(0, edges[:, 0], weight).index_add_(0, edges[:, 1], weight)
+        self._first, self._second = edges.unbind(1)
+        self._forward = (weight / total[self._first])[:, None]
+        self._backward = (weight / total[self._second])[:, None]
+
+    def apply(self, values: Float[Tensor, "v c"]) -> Float[Tensor, "v c"]:
+        result = values.clone()
+        result.index_add_(0, self._first, -self._forward * values[self._second])
+        return result.index_add_(0, self._second, -self._backward * values[self._first])
+
+    def apply_transposed(self, values: Float[Tensor, "v c"]) -> Float[Tensor, "v c"]:
+        result = values.clone()
+        result.index_add_(0, self._second, -self._forward * values[self._first])
+        return result.index_add_(0, self._first, -self._backward * values[self._second])
+
+    def squared(self, values: Float[Tensor, "v c"]) -> Float[Tensor, "v c"]:
+        return self.apply_transposed(self.apply(values))
+
+
+def solve_step(
+    positions_world: Float[Tensor, "v 3"],
+    faces: Int[Tensor, "f 3"],
+    laplacian: Laplacian,
+    depth: DepthTerm,
+    outline: OutlineTerm | None,
+    smoothness: Smoothness,
+    iteration_count: int = 40,
+) -> Float[Tensor, "v 3"]:
+    """The displacement that minimises the linearised terms plus the regulariser."""
+
+    def hessian(step: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
+        result = smoothness.displacement * laplacian.squared(step) + smoothness.damping * step
+        if smoothness.shape > 0:
+            result = result + smoothness.shape * laplacian.squared(step)
+        along = (step[faces] * depth.normals_world[:, None]).sum(2)
+        push = (depth.blocks @ along[..., None])[..., 0]
+        for corner in range(3):
+            result.index_add_(0, faces[:, corner], push[:, corner, None] * depth.normals_world)
+        if outline is not None:
+            moved = ((step[outline.ends] * outline.shares[..., None]).sum(1) * outline.directions_world).sum(1)
+            _scatter_outline(result, outline, moved)
+        return result
+
+    right = -smoothness.shape * laplacian.squared(positions_world - positions_world.mean(0))
+    for corner in range(3):
+        right.index_add_(0, faces[:, corner], -depth.pulls[:, corner, None] * depth.normals_world)
+    if outline is not None:
+        _scatter_outline(right, outline, -outline.residuals_m)
+    diagonal = torch.full_like(right, 1.3 * (smoothness.displacement + smoothness.shape) + smoothness.damping)
+    for corner in range(3):
+        diagonal.index_add_(0, faces[:, corner], depth.blocks[:, corner, corner, None] * depth.normals_world**2)
+    if outline is not None:
+        for end in range(2):
+            amount = (outline.weights * outline.shares[:, end] ** 2)[:, None] * outline.directions_world**2
+            diagonal.index_add_(0, outline.ends[:, end], amount)
+    return _conjugate_gradients(hessian, right, diagonal, iteration_count)
+
+
+def _scatter_outline(result: Float[Tensor, "v 3"], outline: OutlineTerm, amounts: Float[Tensor, " n"]) -> None:
+    """Add weight * amount * direction to both ends of every outline sample."""
+    push = (outline.weights * amounts)[:, None] * outline.directions_world
+    for end in range(2):
+        result.index_add_(0, outline.ends[:, end], outline.shares[:, end, None] * push)
+
+
+def _conjugate_gradients(
+    operator: HessianProduct, right: Float[Tensor, "v 3"], diagonal: Float[Tensor, "v 3"], iteration_count: int
+) -> Float[Tensor, "v 3"]:
+    """Jacobi-preconditioned conjugate gradients from zero."""
+    solution = torch.zeros_like(right)
+    residual = right
+    conditioned = residual / diagonal
+    direction = conditioned
+    energy = (residual * conditioned).sum()
+    for _ in range(iteration_count):
+        product = operator(direction)
+        length = energy / (direction * product).sum().clamp_min(1e-30)
+        solution = solution + length * direction
+        residual = residual - length * product
+        conditioned = residual / diagonal
+        next_energy = (residual * conditioned).sum()
+        direction = conditioned + (next_energy / energy.clamp_min(1e-30)) * direction
+        energy = next_energy
+    return solution

@@ -1,0 +1,163 @@
+"""What pulls on the mesh: measured depths and outlines, as linearised least-squares terms.
+
+Both follow from rendering the current mesh: the rasteriser says which face each pixel sees and which edges
+form the outline; derivatives of the rendered depth and outline with respect to the vertices are exact for
+fixed visibility.  Pixels of one face share its normal, so the depth term sums to one 3 x 3 matrix a face and a
+solver iteration never touches a pixel.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from recon.arrays import Bool, Float, Int, Tensor
+from recon.observations import Observations
+from recon.raster import Fragments, Rasterizer
+from recon.remesh import Edges
+from recon.scene import TriangleMesh
+
+
+@dataclass(frozen=True)
+class DepthTerm:
+    """Sum over pixels of weight * (normal . (b . displacement) + residual)^2, gathered per face.
+
+    Attributes:
+        normals_world: Unit face normals.
+        blocks: Sum of weight * b b^T over the face's pixels.
+        pulls: Sum of weight * residual_m * b.
+        cost: Robust mean of the residuals, metres.
+    """
+
+    normals_world: Float[Tensor, "f 3"]
+    blocks: Float[Tensor, "f 3 3"]
+    pulls: Float[Tensor, "f 3"]
+    cost: float
+
+
+@dataclass(frozen=True)
+class OutlineTerm:
+    """Sum over outline samples of weight * (direction . (b . displacement) + residual)^2.
+
+    Attributes:
+        ends: The two vertices of the silhouette edge.
+        shares: Weight of either end at the sample.
+        directions_world: Unit direction in which the signed distance to the photographed outline grows.
+        residuals_m: Signed distance of the sample to the photographed outline, positive outside.
+        weights: Robust weights.
+        cost: Robust mean of the residuals, metres.
+    """
+
+    ends: Int[Tensor, "n 2"]
+    shares: Float[Tensor, "n 2"]
+    directions_world: Float[Tensor, "n 3"]
+    residuals_m: Float[Tensor, " n"]
+    weights: Float[Tensor, " n"]
+    cost: float
+
+
+def depth_term(
+    mesh: TriangleMesh, fragments: Fragments, observations: Observations, raster: Rasterizer, reach_m: float
+) -> DepthTerm:
+    """Compare the rendered surface with the measured depths.
+
+    Residuals are perpendicular to the rendered face.  A pixel counts less where the measured and the rendered
+    surface are oblique to the ray (their depth is uncertain there) or disagree by more than ``reach_m`` (another
+    surface, a flying pixel): Tukey's biweight cuts those off.
+    """
+    normals_world = mesh.face_normals()
+    rendered = raster.interpolate(mesh.positions_world, mesh.faces, fragments)
+    usable = fragments.hit_mask & observations.depth_mask & (observations.incidence > 0)
+    face = fragments.face_index[usable]
+    barycentrics = fragments.barycentrics[usable]
+    measured = observations.points_world()[usable]
+    normal = normals_world[face]
+    residual_m = ((rendered[usable] - measured) * normal).sum(1)
+    view_index = torch.nonzero(usable)[:, 0]
+    rays = torch.nn.functional.normalize(measured - observations.cameras.positions_world[view_index], dim=1)
+    facing = -(normal * rays).sum(1)
+    agreement = (normal * observations.normals_world[usable]).sum(1)
+    weight = _biweight(residual_m, reach_m) * _ramp(facing, 0.05, 0.4) * _ramp(observations.incidence[usable], 0.05, 0.4)
+    weight = weight * _ramp(agreement, 0.2, 0.7)
+    blocks = torch.zeros(mesh.faces.shape[0], 9, device=face.device)
+    blocks.index_add_(0, face, (weight[:, None, None] * barycentrics[:, :, None] * barycentrics[:, None]).flatten(1))
+    pulls = torch.zeros(mesh.faces.shape[0], 3, device=face.device)
+    pulls.index_add_(0, face, (weight * residual_m)[:, None] * barycentrics)
+    cost = float((weight * residual_m.abs()).sum() / weight.sum().clamp_min(1e-9))
+    return DepthTerm(normals_world, blocks.view(-1, 3, 3), pulls, cost)
+
+
+def outline_term(
+    mesh: TriangleMesh, edges: Edges, fragments: Fragments, observations: Observations, reach_m: float
+) -> OutlineTerm:
+    """Compare the rendered outline with the photographed one.
+
+    Silhouette edges have one face towards and one away from the camera.  Those that border the background (just
+    outside them nothing is drawn) are sampled at three points; each is drawn along the gradient of the
+    photographed outline's distance map.
+    """
+    cameras = observations.cameras
+    a, b, c = mesh.positions_world[mesh.faces].unbind(1)
+    scaled_normals = torch.linalg.cross(b - a, c - a)
+    pixels_px, depth_z_m = cameras.project(mesh.positions_world)
+    world_from_camera = torch.linalg.inv(cameras.camera_from_world)
+    parts = []
+    for view_index in range(cameras.count):
+        towards = ((cameras.positions_world[view_index] - a) * scaled_normals).sum(1) > 0
+        is_outline = towards[edges.faces[:, 0]] != towards[edges.faces[:, 1]]
+        ends = edges.vertices[is_outline]
+        for share in (1 / 6, 1 / 2, 5 / 6):
+            shares = torch.tensor([1 - share, share], device=ends.device).expand(ends.shape[0], 2)
+            position_px = (pixels_px[view_index][ends] * shares[..., None]).sum(1)
+            z_m = (depth_z_m[view_index][ends] * shares).sum(1)
+            sample = _sample_outline(observations, view_index, position_px, fragments)
+            metres_per_px = z_m / cameras.focal_px[view_index].mean()
+            residual_m = sample.distance_px * metres_per_px
+            keep = sample.is_border & (residual_m.abs() < reach_m)
+            direction = sample.gradient @ world_from_camera[view_index, :3, :2].T
+            parts.append((ends[keep], shares[keep], direction[keep], residual_m[keep]))
+    ends, shares, directions, residuals = (torch.cat(column) for column in zip(*parts, strict=True))
+    weights = _biweight(residuals, reach_m) / 3
+    cost = float((weights * residuals.abs()).sum() / weights.sum().clamp_min(1e-9))
+    return OutlineTerm(ends, shares, directions, residuals, weights, cost)
+
+
+@dataclass(frozen=True)
+class _OutlineSample:
+    distance_px: Float[Tensor, " n"]
+    gradient: Float[Tensor, "n 2"]
+    is_border: Bool[Tensor, " n"]
+
+
+def _sample_outline(
+    observations: Observations, view_index: int, position_px: Float[Tensor, "n 2"], fragments: Fragments
+) -> _OutlineSample:
+    """Distance map and its gradient at sub-pixel places, and whether the background begins just outside them."""
+    height, width = observations.cameras.height_px, observations.cameras.width_px
+    distance_map = observations.silhouette_px[view_index]
+    x, y = position_px[:, 0] - 0.5, position_px[:, 1] - 0.5
+    inside = (x > 2) & (x < width - 3) & (y > 2) & (y < height - 3)
+    left, top = x.clamp(0, width - 2).floor(), y.clamp(0, height - 2).floor()
+    share_x, share_y = (x - left)[:, None], (y - top)[:, None]
+    corner = (top * width + left).long()
+    gradient_y, gradient_x = torch.gradient(distance_map)
+    stacked = torch.stack([distance_map, gradient_x, gradient_y], -1).reshape(-1, 3)
+    upper = stacked[corner] * (1 - share_x) + stacked[corner + 1] * share_x
+    lower = stacked[corner + width] * (1 - share_x) + stacked[corner + width + 1] * share_x
+    value = upper * (1 - share_y) + lower * share_y
+    gradient = torch.nn.functional.normalize(value[:, 1:], dim=1)
+    # Within two pixels of the mesh's own outline there must be background, or the edge borders another part.
+    hit = fragments.hit_mask[view_index].float()[None, None]
+    near_background = -torch.nn.functional.max_pool2d(-hit, 5, stride=1, padding=2)[0, 0] < 0.5
+    row, column = position_px[:, 1].long().clamp(0, height - 1), position_px[:, 0].long().clamp(0, width - 1)
+    is_border = near_background[row, column] & inside & (value[:, 1:].norm(dim=1) > 0.5)
+    return _OutlineSample(value[:, 0], gradient, is_border)
+
+
+def _biweight(residual_m: Float[Tensor, " n"], reach_m: float) -> Float[Tensor, " n"]:
+    """Tukey's biweight: 1 at zero, 0 beyond the reach."""
+    return (1 - (residual_m / reach_m) ** 2).clamp_min(0) ** 2
+
+
+def _ramp(value: Float[Tensor, " n"], low: float, high: float) -> Float[Tensor, " n"]:
+    """0 below ``low``, 1 above ``high``, linear between."""
+    return ((value - low) / (high - low)).clamp(0, 1)

@@ -1,0 +1,10 @@
+"""Photographs to a texture: atlas, visibility, blending, texel optimisation, filling.
+
+    charts -> packing -> atlas -> texels        where every texel lies on the surface
+    photograph -> exposure -> blend            what the photographs say about it
+    least_squares -> fill                       what no blend can say, and what no photograph shows
+"""
+
+from recon.texture.bake import bake_texture
+
+__all__ = ["bake_texture"]

@@ -1,0 +1,151 @@
+"""Solve for the texels whose renders reproduce the photographs.
+
+A pixel is the mean of a few samples, a sample is a bilinear mix of four texels: one sparse row per pixel.
+A blend of photographs has been low-passed twice, by the pixel and by the look-up; least squares undoes that.
+Solved by conjugate gradients on the normal equations, anchored to the blend, with residuals weighed
+in sRGB steps (what the eye and the file see).
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+
+from recon.arrays import Float, Int, Tensor
+from recon.raster import Rasterizer
+from recon.scene import CameraBatch, TriangleMesh
+from recon.texture.atlas import Atlas
+from recon.texture.photograph import Photograph
+from recon.texture.texels import Texels
+
+ANCHOR = 0.02
+"""Pull towards the start, as a share of the mean weight of a texel in the pixels."""
+STEP_COUNT = 12
+SAMPLE_BUDGET = 8_000_000
+"""Samples of all views together; decides how many make a pixel."""
+DARKEST_LINEAR = 0.01
+"""Below this, sRGB steps are not followed further: a black pixel shall not outweigh all others."""
+
+
+@dataclass(frozen=True)
+class PixelRows:
+    """Linear equations, one per pixel.
+
+    Attributes:
+        pixels_from_texels, texels_from_pixels: A sparse matrix (rows sum to one) and its transpose.
+        linear: What the photographs show.
+        weight: Trust in every equation.
+    """
+
+    pixels_from_texels: Tensor
+    texels_from_pixels: Tensor
+    linear: Float[Tensor, "p 3"]
+    weight: Float[Tensor, "p 1"]
+
+
+def choose_sample_side(photographs: list[Photograph]) -> int:
+    """Samples along a pixel's side: 3 where they fit the budget, as few as 1 for large photographs."""
+    pixel_count = sum(int((photograph.trust > 0).sum()) for photograph in photographs)
+    return next((side for side in (3, 2) if pixel_count * side**2 <= SAMPLE_BUDGET), 1)
+
+
+def build_rows(
+    mesh: TriangleMesh, atlas: Atlas, texels: Texels, photographs: list[Photograph], gains: Float[Tensor, "k 3"], raster: Rasterizer
+) -> PixelRows:
+    """One equation per trusted pixel of every photograph."""
+    slots = texels.slots()
+    side = choose_sample_side(photographs)
+    rows, columns, values, linear, weight = [], [], [], [], []
+    start = 0
+    for photograph, gain in zip(photographs, gains, strict=True):
+        pixel, texel, mix = _sample_pixels(mesh, atlas, photograph, raster, side)
+        row, column, value = _merge(slots[texel], mix, texels.count)
+        rows.append(row + start)
+        columns.append(column)
+        values.append(value)
+        linear.append(photograph.linear.view(-1, 3)[pixel] * gain)
+        weight.append(photograph.trust.view(-1, 1)[pixel])
+        start += pixel.shape[0]
+    row, column, value = torch.cat(rows), torch.cat(columns), torch.cat(values)
+    forward = _sparse(row, column, value, (start, texels.count))
+    column, order = torch.sort(column, stable=True)
+    backward = _sparse(column, row[order], value[order], (texels.count, start))
+    return PixelRows(forward, backward, torch.cat(linear), torch.cat(weight))
+
+
+def _sample_pixels(
+    mesh: TriangleMesh, atlas: Atlas, photograph: Photograph, raster: Rasterizer, side: int
+) -> tuple[Int[Tensor, " p"], Int[Tensor, "p m"], Float[Tensor, "p m"]]:
+    """Trusted pixels whose samples all hit the mesh, with the texels that they mix and in which shares."""
+    camera = photograph.camera
+    height, width = camera.height_px, camera.width_px
+    fine = CameraBatch(
+        camera.camera_from_world, camera.focal_px * side, camera.principal_px * side, height * side, width * side
+    )
+    fragments = raster.rasterize(mesh.positions_world, mesh.faces, fine)
+    points_px = raster.interpolate(atlas.corners_px, atlas.face_corners, fragments)[0] - 0.5
+    hit = fragments.hit_mask[0].view(height, side, width, side).all(3).all(1)
+    pixel = torch.nonzero((hit & (photograph.trust > 0)).view(-1)).squeeze(1)
+    steps = torch.arange(side, device=pixel.device)
+    first = (pixel // width * side) * (width * side) + pixel % width * side
+    sample = first[:, None] + (steps[:, None] * (width * side) + steps).view(-1)
+    point_px = points_px.view(-1, 2)[sample]
+    corner = point_px.floor().clamp(0, atlas.size_px - 2)
+    share_x, share_y = (point_px - corner).unbind(-1)
+    base = (corner[..., 1] * atlas.size_px + corner[..., 0]).long()
+    texel = torch.stack([base, base + 1, base + atlas.size_px, base + atlas.size_px + 1], -1)
+    mix = torch.stack([(1 - share_x) * (1 - share_y), share_x * (1 - share_y), (1 - share_x) * share_y, share_x * share_y], -1)
+    return pixel, texel.flatten(1), mix.flatten(1) / side**2
+
+
+def _merge(
+    slot: Int[Tensor, "p m"], mix: Float[Tensor, "p m"], texel_count: int
+) -> tuple[Int[Tensor, " e"], Int[Tensor, " e"], Float[Tensor, " e"]]:
+    """Sparse entries (row, column, value) with every texel once per pixel."""
+    row = torch.arange(slot.shape[0], device=slot.device)[:, None]
+    key, order = torch.sort((row * texel_count + slot.clamp_min(0)).view(-1))
+    is_first = torch.nn.functional.pad(key[1:] != key[:-1], (1, 0), value=True)
+    group = is_first.cumsum(0) - 1
+    key = key[is_first]
+    value = torch.where(slot >= 0, mix, 0.0).view(-1)[order]
+    return key // texel_count, key % texel_count, value.new_zeros(key.shape[0]).index_add(0, group, value)
+
+
+def _sparse(
+    row: Int[Tensor, " e"], column: Int[Tensor, " e"], value: Float[Tensor, " e"], shape: tuple[int, int]
+) -> Tensor:
+    """A compressed sparse row matrix from entries sorted by row."""
+    row_start = torch.nn.functional.pad(torch.bincount(row, minlength=shape[0]).cumsum(0), (1, 0))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(row_start.int(), column.int(), value, shape, check_invariants=False)
+
+
+def srgb_slope(linear: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Derivative of the sRGB encoding."""
+    curve = 1.055 / 2.4 * linear.clamp_min(0.0031308) ** (1 / 2.4 - 1)
+    return torch.where(linear <= 0.0031308, 12.92, curve)
+
+
+def solve_texels(rows: PixelRows, start: Float[Tensor, "n 3"], step_count: int = STEP_COUNT) -> Float[Tensor, "n 3"]:
+    """Conjugate gradients with a Jacobi preconditioner, each colour channel on its own."""
+    forward, backward = rows.pixels_from_texels, rows.texels_from_pixels
+    weight = rows.weight * srgb_slope(rows.linear.clamp_min(DARKEST_LINEAR)) ** 2
+    diagonal = backward @ weight
+    anchor = ANCHOR * diagonal.sum(0) / (diagonal > 0).sum(0).clamp_min(1)
+    scale = (diagonal + anchor).clamp_min(1e-20)
+    residual = backward @ (weight * (rows.linear - forward @ start))
+    change = torch.zeros_like(start)
+    preconditioned = residual / scale
+    direction = preconditioned
+    energy = (residual * preconditioned).sum(0)
+    for _ in range(step_count):
+        image = backward @ (weight * (forward @ direction)) + anchor * direction
+        step = energy / (direction * image).sum(0).clamp_min(1e-30)
+        change = change + step * direction
+        residual = residual - step * image
+        preconditioned = residual / scale
+        energy_next = (residual * preconditioned).sum(0)
+        direction = preconditioned + energy_next / energy.clamp_min(1e-30) * direction
+        energy = energy_next
+    return (start + change).clamp(0, 1)

@@ -1,0 +1,169 @@
+"""Lay charts flat and pack them into a square.
+
+The packing is the horizon ("Tetris") method of Lévy et al. 2002, section 5: charts fall, highest first, onto a
+skyline, each where it wastes least.  Charts keep their true outline in columns of a few texels,
+so concave neighbours nest.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from recon.arrays import Bool, Float, Int, Tensor
+from recon.scene import TriangleMesh
+from recon.texture.charts import Charts
+from recon.texture.scanlines import covered_texels
+
+_ANGLE_COUNT = 32
+_COLUMN_TEXELS = 2
+_WIDTH_TRIALS = 5
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Chart corners on a flat plane, in texels.
+
+    Attributes:
+        vertex_of_corner: Mesh vertex of every row of ``positions_px``.
+        chart_of_corner: Chart of every row.
+        positions_px: x right, y down; each chart's own box starts at (0, 0) before packing.
+        face_corners: For every face corner its row.
+    """
+
+    vertex_of_corner: Int[Tensor, " u"]
+    chart_of_corner: Int[Tensor, " u"]
+    positions_px: Float[Tensor, "u 2"]
+    face_corners: Int[Tensor, "f 3"]
+
+
+def project_charts(mesh: TriangleMesh, charts: Charts, texels_per_metre: float) -> Layout:
+    """Project every chart along its direction and turn it so that its bounding box is small and upright."""
+    vertex_count = mesh.positions_world.shape[0]
+    key = charts.chart_of_face[:, None] * vertex_count + mesh.faces
+    unique, corner = torch.unique(key, return_inverse=True)
+    chart, vertex = unique // vertex_count, unique % vertex_count
+    axis_x, axis_y = _plane_axes(charts.direction_world)
+    position = mesh.positions_world[vertex]
+    flat = torch.stack([(position * axis_x[chart]).sum(1), (position * axis_y[chart]).sum(1)], 1) * texels_per_metre
+    angles = torch.arange(_ANGLE_COUNT, device=flat.device, dtype=flat.dtype) * (torch.pi / _ANGLE_COUNT)
+    extent = []
+    for angle in angles:
+        low, high = _bounds(_turn(flat, angle.expand(flat.shape[0])), chart, charts.count)
+        extent.append(high - low)
+    sizes = torch.stack(extent)  # angles, charts, 2
+    area = sizes.prod(2) + torch.where(sizes[..., 0] > sizes[..., 1], torch.inf, 0.0)
+    turned = _turn(flat, angles[area.argmin(0)][chart])
+    low, _ = _bounds(turned, chart, charts.count)
+    return Layout(vertex, chart, turned - low[chart], corner)
+
+
+def _plane_axes(direction: Float[Tensor, "m 3"]) -> tuple[Float[Tensor, "m 3"], Float[Tensor, "m 3"]]:
+    """Image axes (right, down) of parallel projections along directions that point towards the eye.
+
+    A front-facing triangle keeps its orientation: counter-clockwise with y up is clockwise with y down.
+    """
+    helper = torch.zeros_like(direction).scatter(1, direction.abs().argmin(1, keepdim=True), 1.0)
+    right = torch.nn.functional.normalize(torch.linalg.cross(helper, direction), dim=1)
+    return right, -torch.linalg.cross(direction, right)
+
+
+def _turn(points: Float[Tensor, "u 2"], angle_rad: Float[Tensor, " u"]) -> Float[Tensor, "u 2"]:
+    sine, cosine = angle_rad.sin(), angle_rad.cos()
+    x, y = points.unbind(1)
+    return torch.stack([cosine * x - sine * y, sine * x + cosine * y], 1)
+
+
+def _bounds(
+    points: Float[Tensor, "u 2"], group: Int[Tensor, " u"], count: int
+) -> tuple[Float[Tensor, "m 2"], Float[Tensor, "m 2"]]:
+    index = group[:, None].expand(-1, 2)
+    low = points.new_full((count, 2), torch.inf).scatter_reduce(0, index, points, "amin")
+    high = points.new_full((count, 2), -torch.inf).scatter_reduce(0, index, points, "amax")
+    return low, high
+
+
+def find_hidden_faces(mesh: TriangleMesh, charts: Charts, layout: Layout) -> Bool[Tensor, " f"]:
+    """Faces that lie under another face of their own chart in its projection."""
+    face, row, column = covered_texels(layout.positions_px, layout.face_corners)
+    chart = charts.chart_of_face[face]
+    height, width = int(row.max()) + 1, int(column.max()) + 1
+    key, order = torch.sort((chart * height + row) * width + column, stable=True)
+    repeated = torch.nonzero(key[1:] == key[:-1]).squeeze(1)
+    pair = torch.stack([face[order[repeated]], face[order[repeated + 1]]], 1)
+    centroid = mesh.positions_world[mesh.faces[pair]].mean(2)
+    elevation = (centroid * charts.direction_world[charts.chart_of_face[pair]]).sum(2)
+    hidden = torch.zeros_like(charts.chart_of_face, dtype=torch.bool)
+    hidden[pair.gather(1, elevation.argmin(1, keepdim=True))[:, 0]] = True
+    return hidden
+
+
+def pack_charts(layout: Layout, gutter_px: int) -> tuple[Layout, int]:
+    """Place the charts without overlap; returns them with the side of the square that holds them, in texels."""
+    profiles = _chart_profiles(layout, gutter_px)
+    area = sum(float((high - low).sum()) * _COLUMN_TEXELS for low, high in profiles)
+    width = int(max(1.06 * area**0.5, max(len(low) for low, _ in profiles) * _COLUMN_TEXELS))
+    best: tuple[int, np.ndarray] | None = None
+    for _ in range(_WIDTH_TRIALS):
+        offsets, height = _drop(profiles, width // _COLUMN_TEXELS + 1)
+        side = max(width + _COLUMN_TEXELS, int(np.ceil(height)))
+        if best is None or side < best[0]:
+            best = (side, offsets)
+        if abs(height - width) < 0.01 * width:
+            break
+        width = max(int((width * height) ** 0.5), width // 2)
+    assert best is not None
+    shift = torch.from_numpy(best[1]).to(layout.positions_px) + gutter_px
+    return Layout(
+        layout.vertex_of_corner,
+        layout.chart_of_corner,
+        layout.positions_px + shift[layout.chart_of_corner],
+        layout.face_corners,
+    ), best[0]
+
+
+def _chart_profiles(layout: Layout, gutter_px: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Lowest and highest texel of each chart in every column, widened by the gutter on all sides."""
+    face, row, column = covered_texels(layout.positions_px, layout.face_corners)
+    corner_column, corner_row = layout.positions_px.floor().long().unbind(1)
+    chart = torch.cat([layout.chart_of_corner[layout.face_corners[face, 0]], layout.chart_of_corner])
+    column = torch.cat([column, corner_column]) // _COLUMN_TEXELS
+    row = torch.cat([row, corner_row])
+    count = int(layout.chart_of_corner.max()) + 1
+    widths = torch.zeros(count, dtype=torch.int64, device=row.device).scatter_reduce(0, chart, column + 1, "amax")
+    starts = widths.cumsum(0) - widths
+    slot = starts[chart] + column
+    low = torch.full((int(widths.sum()),), 1 << 30, device=row.device).scatter_reduce(0, slot, row, "amin")
+    high = torch.full_like(low, -1).scatter_reduce(0, slot, row + 1, "amax")
+    reach = -(-gutter_px // _COLUMN_TEXELS)
+    splits = starts.cpu().numpy()[1:]
+    lows = np.split(low.cpu().numpy().astype(np.float32), splits)
+    highs = np.split(high.cpu().numpy().astype(np.float32), splits)
+    return [_widen(*item, gutter_px, reach) for item in zip(lows, highs, strict=True)]
+
+
+def _widen(low: np.ndarray, high: np.ndarray, gutter_px: int, reach: int) -> tuple[np.ndarray, np.ndarray]:
+    """Grow an outline by the gutter (rows) and by ``reach`` columns; the chart then starts at (gutter, gutter)."""
+    window = 2 * reach + 1
+    low = np.pad(low, 2 * reach, constant_values=np.float32(1 << 30))
+    high = np.pad(high, 2 * reach, constant_values=np.float32(-1))
+    low = np.lib.stride_tricks.sliding_window_view(low, window).min(1)
+    high = np.lib.stride_tricks.sliding_window_view(high, window).max(1)
+    return low, high + 2 * gutter_px
+
+
+def _drop(profiles: list[tuple[np.ndarray, np.ndarray]], column_count: int) -> tuple[np.ndarray, float]:
+    """Let the charts fall onto the skyline, highest first; offsets (x, y) in texels and the height used."""
+    horizon = np.zeros(column_count, np.float32)
+    offsets = np.zeros((len(profiles), 2), np.float32)
+    order = sorted(range(len(profiles)), key=lambda index: (-float(profiles[index][1].max()), index))
+    for index in order:
+        low, high = profiles[index]
+        low = np.minimum(low, high)
+        windows = np.lib.stride_tricks.sliding_window_view(horizon, len(low))
+        resting = np.maximum((windows - low).max(1), 0)
+        waste = (resting[:, None] + low - windows).mean(1)
+        column = int((resting + high.max() + waste).argmin())
+        horizon[column : column + len(low)] = resting[column] + high
+        offsets[index] = column * _COLUMN_TEXELS, resting[column]
+    return offsets, float(horizon.max())
