@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from recon.report import Report
     from recon.scene import Capture
 
-__all__ = ["Cancelled", "Progress", "ProgressUpdate", "ReconError", "Settings", "load_capture", "reconstruct"]
+__all__ = ["Cancelled", "Progress", "ProgressUpdate", "ReconError", "Settings", "load_capture", "reconstruct", "silent"]
 
 
 def load_capture(folder: Path, settings: Settings | None = None) -> "Capture":

@@ -6,30 +6,31 @@ from dataclasses import replace
 import torch
 
 from recon.arrays import Float, Tensor
-from recon.cameras.agreement import Views, Weighting, assemble, measure_cost
+from recon.cameras.agreement import Views
+from recon.cameras.normal_equations import Weighting, assemble, measure_cost
 from recon.cameras.rig_state import LOCAL_COUNT, RigState
 
-ROTATION, TRANSLATION, SCALE, FOCAL, PRINCIPAL = slice(0, 3), slice(3, 6), slice(6, 7), slice(7, 8), slice(8, 10)
-"""Where a view's local unknowns lie in its step."""
+ROTATION, TRANSLATION, SCALE, OFFSET = slice(0, 3), slice(3, 6), slice(6, 7), slice(10, 11)
+"""Unknowns that every view has for itself: where they lie in its step."""
+FOCAL, PRINCIPAL = slice(7, 8), slice(8, 10)
+"""Unknowns that all views share."""
 
 
-def free_unknowns(
-    count: int, *, rotation: bool = False, translation: bool = False, scale: bool = False, focal: bool = False,
-    principal: bool = False, device: torch.device | str = "cpu",
-) -> Float[Tensor, "u p"]:
+def free_unknowns(count: int, *parts: slice, common_scale: bool = False) -> Float[Tensor, "u p"]:
     """Basis of the steps that a refinement may take.
 
-    Poses and depth scales are free per view; focal length and principal point are shared by all views.
+    Args:
+        count: Number of views.
+        parts: Any of the constants above.
+        common_scale: All views also share one depth scale (instead of SCALE, one for each).
     """
-    per_view, shared = torch.zeros(LOCAL_COUNT), torch.zeros(LOCAL_COUNT)
-    for chosen, where, wanted in (
-        (per_view, ROTATION, rotation), (per_view, TRANSLATION, translation), (per_view, SCALE, scale),
-        (shared, FOCAL, focal), (shared, PRINCIPAL, principal),
-    ):  # fmt: skip
-        chosen[where] = float(wanted)
+    per_view, shared = torch.zeros(LOCAL_COUNT, dtype=torch.float64), torch.zeros(LOCAL_COUNT, dtype=torch.float64)
+    for part in parts:
+        (shared if part in (FOCAL, PRINCIPAL) else per_view)[part] = 1
+    if common_scale:
+        shared[SCALE] = 1
     own = torch.diag(per_view.repeat(count))[:, per_view.repeat(count) > 0]
-    common = torch.diag(shared)[:, shared > 0].repeat(count, 1)
-    return torch.cat([own, common], 1).to(device, torch.float64)
+    return torch.cat([own, torch.diag(shared)[:, shared > 0].repeat(count, 1)], 1)
 
 
 def adjust(
@@ -42,6 +43,7 @@ def adjust(
     Returns:
         The best state and its cost.
     """
+    basis = basis.to(state.scales.device)
     agreement = assemble(state, views, weighting)
     damping = 1e-4
     for _ in range(step_count):
@@ -64,16 +66,6 @@ def adjust(
     return state, agreement.cost
 
 
-def adjust_coarse_to_fine(
-    state: RigState, views: Views, weighting: Weighting, basis: Float[Tensor, "u p"], schedule: Sequence[tuple[float, int]]
-) -> tuple[RigState, float]:
-    """Adjust with shrinking widths: (width in world units, steps) in order."""
-    cost = 1.0
-    for width, step_count in schedule:
-        state, cost = adjust(state, views, replace(weighting, width=width), basis, step_count)
-    return state, cost
-
-
 def settle(
     state: RigState, views: Views, weighting: Weighting, basis: Float[Tensor, "u p"], widths: Sequence[float]
 ) -> RigState:
@@ -82,6 +74,7 @@ def settle(
     Near the solution the cost is not smooth (points come into view and leave it), which stalls a descent that must
     never climb; iteratively reweighted Gauss-Newton walks through.
     """
+    basis = basis.to(state.scales.device)
     for width in widths:
         agreement = assemble(state, views, replace(weighting, width=width))
         hessian = basis.T @ agreement.hessian @ basis

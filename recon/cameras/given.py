@@ -7,8 +7,9 @@ import torch
 
 from recon import frames
 from recon.arrays import Float, Tensor
-from recon.cameras.adjust import free_unknowns, settle
-from recon.cameras.agreement import Views, Weighting, measure_cost
+from recon.cameras.adjust import ROTATION, TRANSLATION, free_unknowns, settle
+from recon.cameras.agreement import Views
+from recon.cameras.normal_equations import Weighting
 from recon.cameras.preparation import (
     ObjectSize,
     comparable_views,
@@ -26,6 +27,8 @@ _SAMPLE_COUNT = 40_000
 _COARSE_SILHOUETTE, _FINE_SILHOUETTE = 0.2, 0.02
 """Silhouettes pull in what depth alone cannot hold (thin objects), but noise at the rim biases them: less at the end."""
 _COARSE_STEPS, _FINE_STEPS = 20, 8
+_CLEAR_GAIN = 0.93
+"""Refinement that leaves the surfaces hardly closer only follows the noise."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,6 @@ class Refinement:
         before, after: How far the views disagree.
         shift: Root mean square distance between the object's points placed by the given and the refined cameras.
         tolerance: A shift below this cannot be told from the depth's noise and the pixel grid.
-        cost_ratio: Robust cost after refinement over the cost before.
     """
 
     state: RigState
@@ -45,12 +47,11 @@ class Refinement:
     after: Disagreement
     shift: float
     tolerance: float
-    cost_ratio: float
 
     @property
     def is_called_for(self) -> bool:
         """Whether the given cameras disagree beyond noise and refinement mends it."""
-        return self.shift > self.tolerance and self.cost_ratio < 0.99
+        return self.shift > self.tolerance and self.after.median < _CLEAR_GAIN * self.before.median
 
 
 def check_given_cameras(
@@ -103,21 +104,19 @@ def refine_poses(given: RigState, views: Views) -> Refinement:
     """
     size = measure_size(given, views)
     fine_width = max(2 * size.noise, 0.4 * size.pixel)
-    basis = free_unknowns(given.count, rotation=True, translation=True, device=given.scales.device)
+    basis = free_unknowns(given.count, ROTATION, TRANSLATION)
     coarse = views_with_fewer_samples(views, 2000)
     widths = _geometric(max(0.3 * size.radius, 2 * fine_width), fine_width, _COARSE_STEPS)
     state = settle(given, coarse, Weighting(fine_width, _COARSE_SILHOUETTE), basis, widths)
     state = settle(state, views, Weighting(fine_width, _FINE_SILHOUETTE), basis, [fine_width] * _FINE_STEPS)
     state = state.in_frame_of(given, size.distance)
     reach = 0.1 * size.radius + 3 * fine_width
-    weighting = Weighting(2 * fine_width, _COARSE_SILHOUETTE)
     return Refinement(
         state,
         measure_disagreement(given, views, reach),
         measure_disagreement(state, views, reach),
         _placement_shift(given, state, views),
         _tolerance(size),
-        measure_cost(state, views, weighting) / max(measure_cost(given, views, weighting), 1e-12),
     )
 
 
@@ -125,7 +124,10 @@ def views_with_fewer_samples(views: Views, count: int) -> Views:
     """The same surfaces, compared at fewer points."""
     samples = views.samples
     fewer = replace(
-        samples, pixels_px=samples.pixels_px[:, :count], depth=samples.depth[:, :count], slopes=samples.slopes[:, :count]
+        samples,
+        pixels_px=samples.pixels_px[:, :count],
+        depth=samples.depth[:, :count],
+        slopes=samples.slopes[:, :count],
     )
     return replace(views, samples=fewer)
 

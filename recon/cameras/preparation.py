@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from recon.arrays import Bool, Float, Tensor
-from recon.cameras.agreement import Views
+from recon.cameras.agreement import Views, make_views
 from recon.cameras.rig_state import RigState
 from recon.cameras.surfaces import Surface, draw_samples, make_surface
 from recon.scene import Camera, Capture, DepthMap, Intrinsics, View
@@ -75,6 +75,7 @@ def state_from_cameras(views: list[View], surfaces: list[Surface], device: torch
     return RigState(
         torch.stack([view.posed_camera.world_from_camera for view in views]).to(device, torch.float64),
         torch.ones(len(views), dtype=torch.float64, device=device),
+        torch.zeros(len(views), dtype=torch.float64, device=device),
         torch.tensor([[k.focal_x_px, k.focal_y_px] for k in intrinsics], dtype=torch.float64, device=device),
         torch.tensor([[k.principal_x_px, k.principal_y_px] for k in intrinsics], dtype=torch.float64, device=device),
     )
@@ -94,7 +95,7 @@ def measure_size(state: RigState, views: Views) -> ObjectSize:
 def prepare(views: list[View], sample_count: int, seed: int, device: torch.device) -> Views:
     """Surfaces of all views and ``sample_count`` points on each."""
     surfaces = make_surfaces(views, device)
-    return Views(surfaces, draw_samples(surfaces, sample_count, seed))
+    return make_views(surfaces, draw_samples(surfaces, sample_count, seed))
 
 
 def with_cameras(capture: Capture, indices: list[int], state: RigState) -> Capture:

@@ -46,8 +46,9 @@ def measure_disagreement(state: RigState, views: Views, reach: float) -> Disagre
     distances, outside_px, violated, compared = [], [], 0, 0
     for target in range(state.count):
         comparison = compare(state, views, target, reach)
-        distances.append(comparison.residual[comparison.on_surface].abs())
-        beyond = comparison.outside & (comparison.outside_px > 1)
+        other = torch.arange(state.count, device=comparison.residual.device)[:, None] != target
+        distances.append(comparison.residual[comparison.on_surface & other].abs())
+        beyond = comparison.outside & (comparison.outside_px > 1) & other
         outside_px.append(comparison.outside_px[beyond])
         violated += int(beyond.sum())
         compared += comparison.residual.numel() - comparison.residual.shape[1]

@@ -7,8 +7,8 @@ import torch
 from recon import frames
 from recon.arrays import Float, Tensor
 
-LOCAL_COUNT = 10
-"""Unknowns of one view: rotation 3, translation 3, log depth scale, log focal length, principal point 2."""
+LOCAL_COUNT = 11
+"""Unknowns of one view: rotation 3, translation 3, log depth scale, log focal length, principal point 2, depth offset."""
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,13 @@ class RigState:
 
     Attributes:
         world_from_camera: Rigid.
-        scales: Metres (or units of the camera distance) per unit of the view's depth map.
+        scales, offsets: Depth along the axis is ``scale * (code + offset)``, in metres or units of the camera distance.
         focal_px, principal_px: (x, y) per view.
     """
 
     world_from_camera: Float[Tensor, "k 4 4"]
     scales: Float[Tensor, " k"]
+    offsets: Float[Tensor, " k"]
     focal_px: Float[Tensor, "k 2"]
     principal_px: Float[Tensor, "k 2"]
 
@@ -33,20 +34,21 @@ class RigState:
     def points_camera(self, pixels_px: Float[Tensor, "k n 2"], depth: Float[Tensor, "k n"]) -> Float[Tensor, "k n 3"]:
         """Camera-frame points of pixels with depths in the unit of the depth maps."""
         slopes = (pixels_px - self.principal_px[:, None]) / self.focal_px[:, None]
-        depth_z = depth * self.scales[:, None]
+        depth_z = (depth + self.offsets[:, None]) * self.scales[:, None]
         return torch.cat([slopes * depth_z[..., None], depth_z[..., None]], -1)
 
-    def moved(self, steps: Float[Tensor, "k 10"]) -> "RigState":
+    def moved(self, steps: Float[Tensor, "k 11"]) -> "RigState":
         """The state after a local step of every view.
 
         A step is (rotation vector and translation in the camera's own frame, log scale, log focal length,
-        principal point as a slope, that is in focal lengths).
+        principal point as a slope, that is in focal lengths, depth offset).
         """
         return RigState(
             self.world_from_camera @ frames.rigid_from_twist(steps[:, :6]),
             self.scales * steps[:, 6].exp(),
+            self.offsets + steps[:, 10],
             self.focal_px * steps[:, 7:8].exp(),
-            self.principal_px + steps[:, 8:] * self.focal_px,
+            self.principal_px + steps[:, 8:10] * self.focal_px,
         )
 
     def in_frame_of(self, reference: "RigState", reach: float) -> "RigState":

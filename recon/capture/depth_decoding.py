@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from recon.capture.depthfile import RawDepth
 from recon.errors import InvalidDepth, InvalidOptions
@@ -92,7 +93,8 @@ def decode_depth(raw: RawDepth, code: DepthCode) -> DepthMap:
         depth, step = _decode_disparity(values, valid, levels, code)
     else:
         fraction = (levels - values + halfway if code.encoding == "near_is_bright" else values + halfway) / levels
-        near_m, span_m = (code.near_m or 0.0, code.far_m - (code.near_m or 0.0)) if code.far_m else (0.0, 1.0)
+        near_m = code.near_m or 0.0
+        span_m = 1.0 if code.far_m is None else code.far_m - near_m
         depth, step = near_m + fraction * span_m, span_m / levels
     if not valid.any():
         raise InvalidDepth(f"{raw.name} holds no measurement: every pixel is zero or not a number.", file=raw.name)
@@ -132,7 +134,7 @@ def _check_possible(encoding: str, raw: RawDepth, settings: DepthSettings, evide
         raise InvalidDepth(
             f"{raw.name} holds {_bits_text(raw)}, but {declared}, which needs 16-bit integers.",
             file=raw.name,
-            suggestion="Export depth as 16-bit PNG, or state what the 8-bit values mean with depth.encoding in job.toml.",
+            suggestion="Export depth as 16-bit PNG, or state what the values mean with depth.encoding in job.toml.",
         )
     if encoding == "metres" and raw.integer_bits:
         raise InvalidDepth(f"{raw.name} holds {_bits_text(raw)}, but metres are floating-point numbers.", file=raw.name)
@@ -163,15 +165,15 @@ def _infer_encoding(raws: list[RawDepth], settings: DepthSettings, evidence: Dep
 
 def _is_brighter_inside(raw: RawDepth) -> bool:
     """Objects bulge towards the camera: their rim is farther away than their middle."""
-    from scipy import ndimage
-
-    mask = raw.values > 0
+    stride = max(1, min(raw.values.shape) // 256)
+    values = raw.values[::stride, ::stride]
+    mask = values > 0
     distance_px = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     reach_px = float(distance_px.max(initial=0.0))
     rim, middle = mask & (distance_px <= 0.15 * reach_px), distance_px >= 0.6 * reach_px
     if reach_px < 3 or not rim.any():
         return False
-    return float(np.median(raw.values[middle])) > float(np.median(raw.values[rim])) + 2
+    return float(np.median(values[middle])) > float(np.median(values[rim])) + 2
 
 
 def _infer_unit_m(raws: list[RawDepth], evidence: DepthEvidence) -> tuple[float, str]:
@@ -181,17 +183,17 @@ def _infer_unit_m(raws: list[RawDepth], evidence: DepthEvidence) -> tuple[float,
     measured = np.concatenate([raw.values[raw.values > 0][::97] for raw in raws])
     if measured.size == 0:
         return MILLIMETRE_M, "the usual unit of 16-bit depth"
-    median = float(np.median(measured))
+    median, distance_m = float(np.median(measured)), evidence.camera_distance_m
 
     def mismatch(unit_m: float) -> float:
-        return abs(float(np.log(median * unit_m / evidence.camera_distance_m)))
+        return abs(float(np.log(median * unit_m / distance_m)))
 
     unit_m = MILLIMETRE_M if mismatch(MILLIMETRE_M) < np.log(2) else min(COMMON_UNITS_M, key=mismatch)
     if mismatch(unit_m) > np.log(2):
         unit_m = MILLIMETRE_M
     return (
         unit_m,
-        f"median depth {median * unit_m:.3g} m, cameras {evidence.camera_distance_m:.3g} m from what they look at",
+        f"median depth {median * unit_m:.3g} m, cameras {distance_m:.3g} m from what they look at",
     )
 
 

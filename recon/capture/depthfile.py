@@ -56,10 +56,7 @@ def read_depth(path: Path, name: str, max_pixels: int) -> RawDepth:
 
 def _read_png(path: Path, name: str, max_pixels: int) -> npt.NDArray[np.generic]:
     with open_image(path, name, max_pixels) as image:
-        if image.mode in {"1", "P"}:
-            pixels = np.asarray(image.convert("RGB"))
-        else:
-            pixels = np.asarray(image)
+        pixels = np.asarray(image.convert("RGB") if image.mode in {"1", "P"} else image)
     if pixels.ndim == 3:
         colours = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
         if (colours != colours[..., :1]).any():

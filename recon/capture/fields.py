@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -13,6 +13,10 @@ Matrix: TypeAlias = tuple[tuple[float, ...], ...]
 
 RIGID_TOLERANCE = 1e-3
 """Largest deviation of R^T R from identity that is rounding (files with 4 digits); more is a scale or a shear."""
+
+
+QUATERNION_TOLERANCE = 1e-2
+"""Largest deviation of a quaternion's length from one that is rounding."""
 
 
 class TruncatedManifestError(Exception):
@@ -103,21 +107,36 @@ class Fields:
         Raises:
             InvalidCameras: It scales, shears or mirrors.
         """
-        columns = [tuple(matrix[row][column] for row in range(3)) for column in range(3)]
-        error = max(
-            abs(sum(a * b for a, b in zip(columns[i], columns[j], strict=True)) - (i == j))
-            for i in range(3)
-            for j in range(3)
-        )
+        x, y, z = ([matrix[row][column] for row in range(3)] for column in range(3))
+        lengths_and_angles = (_dot(x, x) - 1, _dot(y, y) - 1, _dot(z, z) - 1, _dot(x, y), _dot(y, z), _dot(z, x))
+        error = max(abs(value) for value in lengths_and_angles)
         if error > RIGID_TOLERANCE:
             raise self.invalid(key, f"is not a rotation and a translation (its axes are off by {error:.2g})")
-        x, y, z = columns
-        determinant = (
-            x[0] * (y[1] * z[2] - y[2] * z[1]) - x[1] * (y[0] * z[2] - y[2] * z[0]) + x[2] * (y[0] * z[1] - y[1] * z[0])
-        )
-        if determinant < 0:
+        if _dot(x, [y[1] * z[2] - y[2] * z[1], y[2] * z[0] - y[0] * z[2], y[0] * z[1] - y[1] * z[0]]) < 0:
             raise self.invalid(key, "mirrors the world (its determinant is -1)")
         return matrix
+
+    def posed(self, rotation_key: str, rotation: Sequence[float], translation: Sequence[float]) -> Matrix:
+        """A rigid 4 x 4 matrix from nine numbers row by row and three."""
+        rows = [(*rotation[3 * row : 3 * row + 3], translation[row]) for row in range(3)]
+        return self.rigid(rotation_key, (*rows, (0.0, 0.0, 0.0, 1.0)))
+
+    def rotated(self, key: str, quaternion_wxyz: Sequence[float], translation: Sequence[float]) -> Matrix:
+        """A rigid 4 x 4 matrix from a quaternion, which is normalised, and a translation.
+
+        Raises:
+            InvalidCameras: The quaternion's length is far from one.
+        """
+        length = math.sqrt(_dot(quaternion_wxyz, quaternion_wxyz))
+        if abs(length - 1) > QUATERNION_TOLERANCE:
+            raise self.invalid(key, f"must be a unit quaternion, but its length is {length:.3g}")
+        w, x, y, z = (value / length for value in quaternion_wxyz)
+        rotation = (
+            1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+            2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+            2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+        )  # fmt: skip
+        return self.posed(key, rotation, translation)
 
     def records(self, key: str) -> list["Fields"]:
         """A list of records."""
@@ -148,6 +167,10 @@ class Fields:
         if not math.isfinite(number):
             raise self.invalid(key, f"must be a finite number, not {str(value)[:40]}")
         return number
+
+
+def _dot(a: Sequence[float], b: Sequence[float]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))
 
 
 def parse_json(content: bytes, file: str) -> Fields:

@@ -10,6 +10,7 @@ from recon.capture.listing import (
     Layout,
     Listing,
     ViewFiles,
+    comparison_key,
     stem,
 )
 from recon.errors import WrongViewCount
@@ -128,7 +129,7 @@ def _by_pairing_key(names: Iterable[str]) -> dict[str, str]:
     """Files by what their name says apart from its role: depth_0001, 0001-rgb and frame_0001 are all "0001"."""
     found: dict[str, str] = {}
     for name in names:
-        key = _ROLE.sub("", stem(name)).strip("_.-").casefold() or stem(name).casefold()
+        key = comparison_key(_ROLE.sub("", stem(name)).strip("_.-") or stem(name))
         if key in found:
             raise WrongViewCount(f"{found[key]} and {name} are the same view.", file=name)
         found[key] = name

@@ -5,7 +5,7 @@ Pure Python: the daemon asks this for every waiting folder, and ``load_capture``
 
 from collections.abc import Collection
 
-from recon.capture import transforms_json
+from recon.capture import bop_scene, colmap_text, polycam_raw, record3d, transforms_json
 from recon.capture.folders import find_folder_layout
 from recon.capture.listing import (
     DEFAULT_VIEW_COUNT,
@@ -19,7 +19,13 @@ from recon.capture.listing import (
 from recon.capture.manifest import Manifest
 from recon.errors import WrongViewCount
 
-MANIFEST_READERS = (transforms_json.find,)
+MANIFEST_READERS = (
+    transforms_json.find,
+    bop_scene.find,
+    colmap_text.find,
+    polycam_raw.find,
+    record3d.find,
+)
 """In the order in which they are tried."""
 
 __all__ = ["Layout", "ViewFiles", "find_layout", "find_manifest"]
@@ -45,7 +51,7 @@ def find_layout(file_names: Collection[str], read_bytes: ReadBytes, view_count: 
     manifest = find_manifest(listing, read_bytes, view_count)
     if manifest is None:
         return find_folder_layout(listing, view_count or DEFAULT_VIEW_COUNT)
-    if manifest.missing != (manifest.path,):
+    if manifest.views or not manifest.missing:
         _check_count(manifest, view_count)
     return Layout(manifest.kind, tuple(view.files for view in manifest.views), manifest.missing, manifest.path)
 

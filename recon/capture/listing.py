@@ -56,11 +56,11 @@ class Listing:
 
     def __init__(self, file_names: Collection[str]) -> None:
         self.names = tuple(sorted(name for name in file_names if not _is_ignored(name)))
-        self._name_by_key = {_key(name): name for name in self.names}
+        self._name_by_key = {comparison_key(name): name for name in self.names}
 
     def find(self, path: str) -> str | None:
         """The file of that name, as it is really spelled."""
-        return self._name_by_key.get(_key(path))
+        return self._name_by_key.get(comparison_key(path))
 
     def find_stem(self, path_without_suffix: str, suffixes: Iterable[str]) -> str | None:
         """The first file with that name and one of the suffixes."""
@@ -68,7 +68,11 @@ class Listing:
 
     def children(self, folder: str, suffixes: Collection[str]) -> tuple[str, ...]:
         """Files directly in a folder ("" is the job folder itself) with one of the suffixes, in natural order."""
-        inside = [name for name in self.names if _key(str(PurePosixPath(name).parent)) == _key(folder or ".")]
+        inside = [
+            name
+            for name in self.names
+            if comparison_key(str(PurePosixPath(name).parent)) == comparison_key(folder or ".")
+        ]
         return tuple(sorted((name for name in inside if suffix(name) in suffixes), key=natural_key))
 
     def first_folder(self, folders: Iterable[str], suffixes: Collection[str]) -> str | None:
@@ -92,7 +96,8 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts]
 
 
-def _key(path: str) -> str:
+def comparison_key(path: str) -> str:
+    """What two spellings of one name have in common: case and Unicode composition do not count."""
     return unicodedata.normalize("NFC", str(PurePosixPath(path))).casefold()
 
 

@@ -7,6 +7,8 @@ import torch
 from scipy import ndimage
 
 from recon.arrays import Bool, Float, Tensor
+from recon.capture.studio_background import find_studio_object
+from recon.capture.table_plane import find_table_objects
 from recon.errors import InvalidOptions, ObjectNotFound
 from recon.scene import Camera, DepthMap
 
@@ -31,10 +33,17 @@ class MaskSources:
 
 @dataclass(frozen=True)
 class ObjectMask:
-    """The object's coverage at the photograph's size, and where it came from."""
+    """The object in one view.
+
+    Attributes:
+        coverage: At the photograph's size.
+        source: alpha, mask, depth, table or plain.
+        image_srgb: The photograph; freed from the background's colour at the rim where the source allows it.
+    """
 
     coverage: Float[Tensor, "h w"]
     source: str
+    image_srgb: Float[Tensor, "h w 3"]
 
 
 def find_masks(views: Sequence[MaskSources], background: str) -> list[ObjectMask]:
@@ -42,14 +51,18 @@ def find_masks(views: Sequence[MaskSources], background: str) -> list[ObjectMask
 
     Args:
         views: What each view offers.
-        background: settings.background; "auto" tries, per view: alpha, mask file, depth, plain background; and
-            where all of these fail, the table plane in the depths of all views together.
+        background: settings.background; "auto" tries, per view: alpha, mask file, depth that was kept for the object
+            alone, the table under the object (in the depths of all views together), plain background.
 
     Raises:
         ObjectNotFound: No source tells object from background, or a mask is empty; names the view.
         InvalidOptions: The source that was asked for is not in the folder.
     """
-    found = [find_mask(view, background) for view in views]
+    found = [_find_stated_mask(view, background) for view in views]
+    if None in found and background in {"auto", "table"}:
+        found = [mask or table for mask, table in zip(found, _find_on_table(views), strict=True)]
+    if background in {"auto", "plain"}:
+        found = [mask or _find_on_plain(view) for mask, view in zip(found, views, strict=True)]
     for view, mask in zip(views, found, strict=True):
         if mask is None:
             _raise_not_found(view, background)
@@ -58,17 +71,41 @@ def find_masks(views: Sequence[MaskSources], background: str) -> list[ObjectMask
     return [mask for mask in found if mask is not None]
 
 
-def find_mask(view: MaskSources, background: str) -> ObjectMask | None:
-    """The object in one view by itself; None when nothing in it tells object from background."""
+def _find_stated_mask(view: MaskSources, background: str) -> ObjectMask | None:
+    """The mask that the files themselves hold."""
     if view.alpha is not None and background in {"auto", "alpha"}:
-        return ObjectMask(view.alpha, "alpha")
+        return ObjectMask(view.alpha, "alpha", view.image_srgb)
     if view.mask is not None and background in {"auto", "mask"}:
-        return ObjectMask(view.mask, "mask")
-    if view.depth is not None and background in {"auto", "depth"}:
-        height_px, width_px = view.image_srgb.shape[:2]
-        if background == "depth" or covers_only_object(view.depth.valid_mask):
-            return ObjectMask(coverage_from_depth(view.depth.valid_mask, height_px, width_px), "depth")
-    return None
+        return ObjectMask(_at_size_of(view, view.mask), "mask", view.image_srgb)
+    if view.depth is None or background not in {"auto", "depth"}:
+        return None
+    if background == "auto" and not covers_only_object(view.depth.valid_mask):
+        return None
+    closed = _without_pinholes(view.depth.valid_mask)
+    return ObjectMask(_at_size_of(view, closed.float()), "depth", view.image_srgb)
+
+
+def _find_on_table(views: Sequence[MaskSources]) -> list[ObjectMask | None]:
+    """The object on its table, in all views whose depth is metric and whose camera is known."""
+    none_found: list[ObjectMask | None] = [None] * len(views)
+    usable = [view for view in views if view.camera and view.depth and not view.depth.is_relative]
+    cameras = [view.camera for view in usable if view.camera]
+    depths = [view.depth for view in usable if view.depth]
+    if len(usable) < 2:
+        return none_found
+    coverages = find_table_objects(depths, cameras)
+    if coverages is None:
+        return none_found
+    by_name = {view.name: coverage for view, coverage in zip(usable, coverages, strict=True)}
+    return [
+        ObjectMask(_at_size_of(view, by_name[view.name]), "table", view.image_srgb) if view.name in by_name else None
+        for view in views
+    ]
+
+
+def _find_on_plain(view: MaskSources) -> ObjectMask | None:
+    found = find_studio_object(view.image_srgb)
+    return ObjectMask(found.coverage, "plain", found.image_srgb) if found else None
 
 
 def covers_only_object(valid_mask: Bool[Tensor, "h w"]) -> bool:
@@ -77,13 +114,13 @@ def covers_only_object(valid_mask: Bool[Tensor, "h w"]) -> bool:
     return bool(valid_mask.any()) and float(border.float().mean()) < _BORDER_VALID_LIMIT
 
 
-def coverage_from_depth(
-    valid_mask: Bool[Tensor, "h w"], height_px: int, width_px: int
-) -> Float[Tensor, "{height_px} {width_px}"]:
-    """Measured pixels, pinholes closed, as coverage at the photograph's size."""
+def _without_pinholes(valid_mask: Bool[Tensor, "h w"]) -> Bool[Tensor, "h w"]:
     padded = torch.nn.functional.pad(valid_mask, (1, 1, 1, 1)).numpy()
-    closed = torch.from_numpy(ndimage.binary_closing(padded)[1:-1, 1:-1])
-    return resize_coverage((closed | valid_mask).float(), height_px, width_px)
+    return torch.from_numpy(ndimage.binary_closing(padded)[1:-1, 1:-1]) | valid_mask
+
+
+def _at_size_of(view: MaskSources, coverage: Float[Tensor, "h w"]) -> Float[Tensor, "h2 w2"]:
+    return resize_coverage(coverage, view.image_srgb.shape[0], view.image_srgb.shape[1])
 
 
 def resize_coverage(

@@ -7,7 +7,7 @@ import torch
 from recon.arrays import Float, Tensor
 from recon.capture.manifest import StatedCamera
 from recon.errors import InvalidCameras
-from recon.frames import CAMERA_GL_FROM_CAMERA
+from recon.frames import CAMERA_GL_FROM_CAMERA, invert_rigid
 from recon.scene import Camera, Intrinsics
 
 ASPECT_TOLERANCE = 0.015
@@ -41,10 +41,12 @@ def pose_camera(stated: StatedCamera, width_px: int, height_px: int, name: str, 
 
 def world_from_camera(stated: StatedCamera) -> Float[Tensor, "4 4"]:
     """The stated transform in our camera axes, freed from the rounding of its digits."""
-    matrix = torch.tensor(stated.world_from_camera, dtype=torch.float64)
+    matrix = torch.tensor(stated.transform, dtype=torch.float64)
     # The nearest rotation in the Frobenius norm (Higham 1986, polar decomposition).
     left, _, right = torch.linalg.svd(matrix[:3, :3])
     matrix[:3, :3] = left @ right
+    if stated.is_camera_from_world:
+        matrix = invert_rigid(matrix)
     return matrix @ CAMERA_GL_FROM_CAMERA if stated.axes == "opengl" else matrix
 
 
@@ -60,7 +62,8 @@ def common_target_world(cameras: list[Camera]) -> Float[Tensor, " 3"]:
         across = torch.eye(3, dtype=torch.float64) - torch.outer(forward, forward)
         normal += across
         moment += across @ camera.position_world
-    return torch.linalg.solve(normal, moment)
+    target_world: Tensor = torch.linalg.solve(normal, moment)
+    return target_world
 
 
 def median_target_distance_m(cameras: list[Camera]) -> float | None:

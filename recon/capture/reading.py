@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from recon import frames
@@ -117,8 +118,8 @@ def _decode_depths(
 
 def _perfect_lens(item: ViewPictures, depth: DepthMap | None, camera: Camera | None, lens: Lens) -> MaskSources:
     """The view's pictures as tensors, with lens distortion undone."""
-    image_srgb = torch.from_numpy(item.colour.rgb_u8).float() / 255
-    alpha = None if item.colour.alpha_u8 is None else torch.from_numpy(item.colour.alpha_u8).float() / 255
+    image_srgb = torch.from_numpy(item.colour.rgb_u8.astype(np.float32) / 255)
+    alpha = None if item.colour.alpha_u8 is None else torch.from_numpy(item.colour.alpha_u8.astype(np.float32) / 255)
     mask = None if item.mask is None else torch.from_numpy(item.mask)
     if camera is not None and not lens.is_perfect:
         intrinsics = camera.intrinsics
@@ -158,7 +159,7 @@ def _planar_depth(source: MaskSources, settings: Settings) -> DepthMap | None:
 
 def _build_view(source: MaskSources, mask: ObjectMask) -> View:
     depth = None if source.depth is None else clean_depth(source.depth, mask.coverage)
-    return View(source.name, source.image_srgb, mask.coverage, mask.source, depth, source.camera)
+    return View(source.name, mask.image_srgb, mask.coverage, mask.source, depth, source.camera)
 
 
 def _mask_inferences(masks: Sequence[ObjectMask], settings: Settings) -> list[Inference]:

@@ -84,7 +84,7 @@ def _fit_background(image: Array) -> tuple[Array, float] | None:
 
 def _grow_background(image: Array, backdrop: Array, contrast: float) -> npt.NDArray[np.bool_]:
     """The object's pixels: what background and shadow do not reach from the border."""
-    height_px, width_px = image.shape[:2]
+    width_px = image.shape[1]
     smooth = ndimage.gaussian_filter(image, (max(width_px / 1500, 0.5),) * 2 + (0,))
     is_backdrop = np.abs(smooth - backdrop).max(-1) < contrast
     ratio = smooth / backdrop.clip(0.05)

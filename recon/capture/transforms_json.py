@@ -95,8 +95,8 @@ def _read_camera(fields: Fields) -> StatedCamera:
     lens = Lens(**{key: fields.number_or(key, 0.0) for key in ("k1", "k2", "k3", "p1", "p2")})
     if fields.number_or("k4", 0.0):
         raise fields.invalid("k4", "belongs to a fisheye lens; undistort the photographs first")
-    world_from_camera = fields.transform("transform_matrix")
-    return StatedCamera(world_from_camera, "opengl", size_px, focal_px, principal_px, field_of_view_x_rad, lens)
+    transform = fields.transform("transform_matrix")
+    return StatedCamera(transform, "opengl", size_px, focal_px, principal_px, field_of_view_x_rad, lens)
 
 
 def _read_field_of_view_rad(fields: Fields) -> float:

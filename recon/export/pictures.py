@@ -22,12 +22,13 @@ COVERAGE_COLOURS: dict[int, tuple[int, int, int]] = {
 
 def encode_texture(texture_srgb: Float[Tensor, "h w 3"]) -> bytes:
     """An 8-bit RGB PNG."""
-    return _encode_png(Image.fromarray(to_bytes(texture_srgb).numpy(), "RGB"))
+    return _encode_png(Image.fromarray(to_bytes(texture_srgb).numpy()))
 
 
 def encode_coverage(coverage: UInt8[Tensor, "h w"]) -> bytes:
     """A palette PNG whose indices are the TEXEL_ values and whose colours are ``COVERAGE_COLOURS``."""
-    picture = Image.fromarray(coverage.numpy(), "P")
+    height_px, width_px = coverage.shape
+    picture = Image.frombytes("P", (width_px, height_px), coverage.contiguous().numpy().tobytes())
     picture.putpalette([channel for colour in COVERAGE_COLOURS.values() for channel in colour])
     return _encode_png(picture)
 

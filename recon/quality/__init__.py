@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 from recon.scores import QualityReport
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from recon.raster import Rasterizer
     from recon.scene import Capture, TexturedMesh
 
-__all__ = ["QualityReport", "measure"]
+__all__ = ["QualityReport", "measure", "write_error_map"]
 
 
 def measure(
@@ -30,3 +32,20 @@ def measure(
     from recon.quality.measurement import measure_quality
 
     return measure_quality(textured, capture, raster, device)
+
+
+def write_error_map(
+    textured: "TexturedMesh", capture: "Capture", raster: "Rasterizer", device: "torch.device", path: "Path"
+) -> None:
+    """Write how far the texture is from the photographs, in the texture's own layout (docs/quality.md).
+
+    Args:
+        textured, capture, raster, device: As for ``measure``.
+        path: The PNG file to write.
+
+    Raises:
+        DiskFull, OutputNotWritable: The file could not be written.
+    """
+    from recon.quality import error_map
+
+    error_map.write_error_map(textured, capture, raster, device, path)

@@ -4,20 +4,14 @@ from collections.abc import Sequence
 
 import torch
 
-from recon.arrays import Bool, Float, Tensor
 from recon.quality.comparison import PSNR_LIMIT_DB, object_mask_on, overlap
+from recon.quality.photographs import SurfacePoints, photographed_colours
 from recon.quality.rendering import FirstHits, Surface
 from recon.scene import TriangleMesh, View
 from recon.scores import PhotoAgreement
 
 SURROUNDINGS_FRACTION = 0.02
 """Depth farther outside the mesh's bounding box than this share of its diagonal shows something else."""
-
-MIN_FACING_COSINE = 0.35
-"""Surface turned away further than 70 degrees is smeared in a photograph and is not compared."""
-
-OCCLUSION_FRACTION = 0.005
-"""A point this share of the diagonal behind the first hit is hidden."""
 
 
 def photo_depth_iou(view: View, surface: Surface, hits: FirstHits) -> float | None:
@@ -65,12 +59,14 @@ def photo_agreement(views: Sequence[View], surface: Surface, all_hits: Sequence[
     Each vertex that several photographs show well is looked up in all of them; what differs from their mean is
     beyond any texture: another light or exposure, gloss, a wrong camera, or pictures of different things.
     """
-    normals = TriangleMesh(surface.positions_world, surface.faces).vertex_normals()
+    points = SurfacePoints(
+        surface.positions_world, TriangleMesh(surface.positions_world, surface.faces).vertex_normals()
+    )
     count = torch.zeros(surface.positions_world.shape[0], device=surface.faces.device)
     total = count.new_zeros(count.shape[0], 3)
     total_squared = torch.zeros_like(total)
     for view, hits in zip(views, all_hits, strict=True):
-        colours, is_shown = _look_up(view, surface, normals, hits)
+        colours, is_shown = photographed_colours(view, points, hits, surface.diagonal)
         count += is_shown
         total += colours * is_shown[:, None]
         total_squared += colours**2 * is_shown[:, None]
@@ -82,25 +78,3 @@ def photo_agreement(views: Sequence[View], surface: Surface, all_hits: Sequence[
     squared_error = (total_squared - count[:, None] * mean**2)[is_shared].clamp_min(0).sum()
     mean_square = (squared_error / (3 * count[is_shared].sum())).clamp_min(10 ** (-PSNR_LIMIT_DB / 10))
     return PhotoAgreement(overlap_fraction=overlap_fraction, agreement_db=float(-10 * mean_square.log10()))
-
-
-def _look_up(
-    view: View, surface: Surface, normals: Float[Tensor, "v 3"], hits: FirstHits
-) -> tuple[Float[Tensor, "v 3"], Bool[Tensor, " v"]]:
-    """A photograph's colours at the vertices, and which vertices it shows well inside the object."""
-    pixels_px, depth_z = (item[0] for item in hits.cameras.project(surface.positions_world))
-    height_px, width_px = hits.face_index.shape
-    grid = pixels_px / pixels_px.new_tensor([width_px, height_px]) * 2 - 1
-    image = view.image_srgb.to(grid).permute(2, 0, 1)
-    # 3 x 3 minimum: pixels on the outline mix object and background
-    alpha = -torch.nn.functional.max_pool2d(-view.foreground_alpha.to(grid)[None, None], 3, stride=1, padding=1)
-    layers = torch.cat([image[None], alpha], 1)
-    looked_up = torch.nn.functional.grid_sample(layers, grid[None, None], align_corners=False)[0, :, 0].T
-    column = pixels_px[:, 0].floor().clamp(0, width_px - 1).long()
-    row = pixels_px[:, 1].floor().clamp(0, height_px - 1).long()
-    is_inside = (grid.abs() < 1).all(1) & (depth_z > 0)
-    is_first = depth_z < hits.depth_z[row, column] + OCCLUSION_FRACTION * surface.diagonal
-    towards_camera = torch.nn.functional.normalize(hits.cameras.positions_world - surface.positions_world, dim=1)
-    is_facing = (towards_camera * normals).sum(1) > MIN_FACING_COSINE
-    is_shown = is_inside & is_first & is_facing & (looked_up[:, 3] > 0.99) & (hits.face_index[row, column] >= 0)
-    return looked_up[:, :3], is_shown

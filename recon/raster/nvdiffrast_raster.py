@@ -65,7 +65,7 @@ class NvdiffrastRasterizer:
             (cameras.height_px, cameras.width_px),
             grad_db=False,
         )
-        face_index = self._face_index(raster)
+        face_index = decode_faces(raster[..., 3].detach())
         weights = torch.cat([raster[..., :2], 1 - raster[..., :2].sum(-1, keepdim=True)], -1)
         barycentrics = weights * (face_index >= 0)[..., None]
         return Fragments(face_index, barycentrics, _Drawing(raster.detach(), weights_per_px.detach()))
@@ -133,11 +133,11 @@ class NvdiffrastRasterizer:
             kept = self._faces_i32 = faces, faces._version, faces.int().contiguous()
         return kept[2]
 
-    def _face_index(self, raster: Float[Tensor, "k h w 4"]) -> Int[Tensor, "k h w"]:
-        """Decode face + 1, which beyond 2^24 is stored in a float's bits (nvdiffrast's common.h)."""
-        code = raster[..., 3].detach()
-        large = code.contiguous().view(torch.int32).long() - 0x4A800000
-        return torch.where(code <= 16777216.0, code.long(), large) - 1
+
+def decode_faces(codes: Float[Tensor, "k h w"]) -> Int[Tensor, "k h w"]:
+    """Face numbers from nvdiffrast's floats: face + 1, 0 for none; beyond 2^24 it is stored in the float's bits."""
+    large = codes.contiguous().view(torch.int32).long() - 0x4A800000
+    return torch.where(codes <= 16777216.0, codes.long(), large) - 1
 
 
 def clip_positions(positions_world: Float[Tensor, "v 3"], cameras: CameraBatch) -> Float[Tensor, "k v 4"]:

@@ -1,8 +1,8 @@
 """Which face does every pixel centre see?  Plain PyTorch, on any device.
 
 Triangles are expanded to scanlines and scanlines to pixels, all at once; a scatter-maximum over
-(inverse depth, face) keys keeps the nearest.  Edge crossings are computed from endpoints in a fixed order, so
-that neighbouring triangles never leave a gap and never draw a pixel twice.  Inverse depth is interpolated along
+(inverse depth, face) keys keeps the nearest.  Both faces of an edge compute the same crossings, so that
+neighbouring triangles leave no gap and draw no pixel twice.  Inverse depth is interpolated along
 the edges and then along the scanline: it is affine over the screen, and so it cannot leave the face's own range.
 """
 
@@ -148,20 +148,26 @@ def _by_height(
     return corners[0], corners[1], corners[2]
 
 
-def _edge_line(vertices: Float[Tensor, "n 3"], one: Int[Tensor, " t"], two: Int[Tensor, " t"]) -> Float[Tensor, "t 5"]:
-    """Edges as (y0, x0, 1/z0, dx/dy, d(1/z)/dy).
-
-    They start at the vertex with the lower number, so that both faces of an edge compute the very same crossing.
-    """
-    start = vertices.index_select(0, torch.minimum(one, two))
-    change = vertices.index_select(0, torch.maximum(one, two)) - start
+def _edge_line(
+    vertices: Float[Tensor, "n 3"], upper: Int[Tensor, " t"], lower: Int[Tensor, " t"]
+) -> Float[Tensor, "t 8"]:
+    """Edges as upper (x, y, 1/z), lower (x, y, 1/z), dx/dy, d(1/z)/dy."""
+    start, end = vertices.index_select(0, upper), vertices.index_select(0, lower)
+    change = end - start
     rise = torch.where(change[:, 1:2] == 0, 1.0, change[:, 1:2])
-    return torch.cat([start[:, 1:2], start[:, ::2], change[:, ::2] / rise], 1)
+    return torch.cat([start, end, change[:, ::2] / rise], 1)
 
 
-def _at_height(edges: Float[Tensor, "m 5"], y_px: Float[Tensor, " m"]) -> Float[Tensor, "m 2"]:
-    """(x, 1/z) of edge lines at given heights."""
-    return edges[:, 1:3] + (y_px - edges[:, 0])[:, None] * edges[:, 3:]
+def _at_height(edges: Float[Tensor, "m 8"], y_px: Float[Tensor, " m"]) -> Float[Tensor, "m 2"]:
+    """(x, 1/z) of edge lines at given heights.
+
+    Both faces of an edge compute the very same numbers.  Measured from the nearer end, lines that meet in a vertex
+    are exact there and keep their order beside it.
+    """
+    y = y_px[:, None]
+    is_upper = y - edges[:, 1:2] <= edges[:, 4:5] - y
+    near = torch.where(is_upper, edges[:, :3], edges[:, 3:6])
+    return near[:, ::2] + (y - near[:, 1:2]) * edges[:, 6:]
 
 
 def pixel_range(

@@ -13,13 +13,13 @@ import torch
 from recon.arrays import Bool, Float, Int, Tensor
 from recon.scene import TriangleMesh
 
-DIRECTION_COUNT = 14
-MIN_FACING = 0.2
+DIRECTION_COUNT = 8
+MIN_FACING = 0.05
 """Smallest cosine between a face and its chart's direction; the stretch of a chart is at most its inverse."""
-BOUNDARY_COST = 0.8
+BOUNDARY_COST = 1.5
 """Price of a chart border along a face's whole perimeter, in units of (1 - cosine)."""
 SMALL_CHART_FACES = 24
-_SMOOTHING_ROUNDS, _MERGE_ROUNDS = 16, 6
+_NORMAL_ROUNDS, _SMOOTHING_ROUNDS, _MERGE_ROUNDS = 8, 16, 6
 _UNFIT = 100.0
 
 
@@ -81,8 +81,9 @@ def connected_labels(pairs: Int[Tensor, "e 2"], count: int) -> Int[Tensor, " n"]
 def cut_charts(mesh: TriangleMesh, adjacency: FaceAdjacency) -> Charts:
     """Partition the faces into connected charts whose faces all look towards the chart's direction."""
     normals = mesh.face_normals()
-    directions = _fit_directions(normals, mesh.scaled_face_normals().norm(dim=1))
-    label = _smooth_labels(normals, directions, adjacency)
+    smooth = _smooth_normals(mesh.scaled_face_normals(), adjacency)
+    directions = _fit_directions(smooth, mesh.scaled_face_normals().norm(dim=1))
+    label = _smooth_labels(smooth @ directions.T, normals @ directions.T, adjacency)
     return charts_from_labels(mesh, adjacency, label, directions[label])
 
 
@@ -101,6 +102,16 @@ def charts_from_labels(
     return Charts(chart, torch.where((worst > MIN_FACING)[:, None], mean, fallback))
 
 
+def _smooth_normals(scaled_normals: Float[Tensor, "f 3"], adjacency: FaceAdjacency) -> Float[Tensor, "f 3"]:
+    """Unit normals without the wrinkles of a few faces' size, which would only fray the charts' borders."""
+    summed = scaled_normals
+    for _ in range(_NORMAL_ROUNDS):
+        spread = summed.index_add(0, adjacency.pairs[:, 0], summed[adjacency.pairs[:, 1]])
+        spread = spread.index_add(0, adjacency.pairs[:, 1], summed[adjacency.pairs[:, 0]])
+        summed = spread / 4
+    return torch.nn.functional.normalize(summed, dim=1, eps=1e-20)
+
+
 def _fit_directions(normals: Float[Tensor, "f 3"], areas: Float[Tensor, " f"]) -> Float[Tensor, "d 3"]:
     """Spherical k-means on the normals, seeded by farthest points so that every normal has a direction near it."""
     chosen = [normals[areas.argmax()]]
@@ -108,28 +119,26 @@ def _fit_directions(normals: Float[Tensor, "f 3"], areas: Float[Tensor, " f"]) -
     for _ in range(DIRECTION_COUNT - 1):
         chosen.append(normals[torch.where(areas > 0, nearest, torch.ones_like(nearest)).argmin()])
         nearest = torch.maximum(nearest, normals @ chosen[-1])
-    seeds = torch.stack(chosen)
-    directions = seeds
+    directions = torch.stack(chosen)
     for _ in range(4):
         closest = (normals @ directions.T).argmax(1)
         summed = torch.zeros_like(directions).index_add(0, closest, normals * areas[:, None])
         is_empty = summed.norm(dim=1, keepdim=True) < 1e-20
         directions = torch.where(is_empty, directions, torch.nn.functional.normalize(summed, dim=1))
-    return torch.cat([directions, seeds])
+    return directions
 
 
 def _smooth_labels(
-    normals: Float[Tensor, "f 3"], directions: Float[Tensor, "d 3"], adjacency: FaceAdjacency
+    cosine: Float[Tensor, "f d"], raw_cosine: Float[Tensor, "f d"], adjacency: FaceAdjacency
 ) -> Int[Tensor, " f"]:
     """Trade facing the direction against the length of chart borders; then dissolve charts of a few faces."""
-    cosine = normals @ directions.T
-    best = cosine.amax(1, keepdim=True)
-    cost = torch.where(cosine >= torch.minimum(best, torch.full_like(best, MIN_FACING)), 1 - cosine, _UNFIT)
-    label = (cosine[:, : directions.shape[0] // 2]).argmax(1)
-    label = torch.where(cost.gather(1, label[:, None])[:, 0] < _UNFIT, label, cost.argmin(1))
-    turn = torch.arange(normals.shape[0], device=normals.device) * 2654435761 % 4294967296 >> 31
+    face_count, direction_count = cosine.shape
+    limit = raw_cosine.amax(1, keepdim=True).clamp_max(MIN_FACING)
+    cost = torch.where(raw_cosine >= limit, 1 - cosine, _UNFIT)
+    label = cost.argmin(1)
+    turn = torch.arange(face_count, device=cosine.device) * 2654435761 % 4294967296 >> 31
     for round_index in range(_SMOOTHING_ROUNDS):
-        support = _neighbour_support(label, directions.shape[0], adjacency)
+        support = _neighbour_support(label, direction_count, adjacency)
         proposal = (cost - BOUNDARY_COST * support).argmin(1)
         label = torch.where(turn == round_index % 2, proposal, label)  # half the faces at a time, or two swap forever
     for _ in range(_MERGE_ROUNDS):
@@ -137,7 +146,7 @@ def _smooth_labels(
         chart = connected_labels(adjacency.pairs[together], label.shape[0])
         is_small = torch.bincount(chart)[chart] < SMALL_CHART_FACES
         outside = ~is_small[adjacency.pairs]
-        support = _neighbour_support(label, directions.shape[0], adjacency, outside)
+        support = _neighbour_support(label, direction_count, adjacency, outside)
         proposal = torch.where((support > 0) & (cost < _UNFIT), cost - 4 * support, _UNFIT)
         price, choice = proposal.min(1)
         label = torch.where(is_small & (price < _UNFIT), choice, label)

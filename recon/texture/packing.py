@@ -5,7 +5,7 @@ skyline, each where it wastes least.  Charts keep their true outline in columns 
 so concave neighbours nest.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,8 +16,9 @@ from recon.texture.charts import Charts
 from recon.texture.scanlines import covered_texels
 
 _ANGLE_COUNT = 32
-_COLUMN_TEXELS = 2
+_SKYLINE_COLUMNS = 1500
 _WIDTH_TRIALS = 5
+_FAR = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -100,70 +101,68 @@ def find_hidden_faces(mesh: TriangleMesh, charts: Charts, layout: Layout) -> Boo
 
 def pack_charts(layout: Layout, gutter_px: int) -> tuple[Layout, int]:
     """Place the charts without overlap; returns them with the side of the square that holds them, in texels."""
-    profiles = _chart_profiles(layout, gutter_px)
-    area = sum(float((high - low).sum()) * _COLUMN_TEXELS for low, high in profiles)
-    width = int(max(1.06 * area**0.5, max(len(low) for low, _ in profiles) * _COLUMN_TEXELS))
-    best: tuple[int, np.ndarray] | None = None
+    corner_area = layout.positions_px[layout.face_corners]
+    edge, other = corner_area[:, 1] - corner_area[:, 0], corner_area[:, 2] - corner_area[:, 0]
+    side = float((edge[:, 0] * other[:, 1] - edge[:, 1] * other[:, 0]).abs().sum() / 2) ** 0.5
+    column_px = 1 + int(side // _SKYLINE_COLUMNS)
+    outlines = _chart_outlines(layout, gutter_px, column_px)
+    area = sum(float((high - low).sum()) * column_px for low, high in outlines)
+    width = max(area**0.5, max(len(low) for low, _ in outlines) * column_px)
+    best_side, best_offsets = 0, np.zeros((0, 2), np.float32)
     for _ in range(_WIDTH_TRIALS):
-        offsets, height = _drop(profiles, width // _COLUMN_TEXELS + 1)
-        side = max(width + _COLUMN_TEXELS, int(np.ceil(height)))
-        if best is None or side < best[0]:
-            best = (side, offsets)
+        columns = int(width / column_px) + 1
+        offsets, height = _drop(outlines, columns)
+        side_px = max(columns * column_px, int(np.ceil(height)))
+        if not best_side or side_px < best_side:
+            best_side, best_offsets = side_px, offsets * np.array([column_px, 1], np.float32)
         if abs(height - width) < 0.01 * width:
             break
-        width = max(int((width * height) ** 0.5), width // 2)
-    assert best is not None
-    shift = torch.from_numpy(best[1]).to(layout.positions_px) + gutter_px
-    return Layout(
-        layout.vertex_of_corner,
-        layout.chart_of_corner,
-        layout.positions_px + shift[layout.chart_of_corner],
-        layout.face_corners,
-    ), best[0]
+        width = max((width * height) ** 0.5, max(len(low) for low, _ in outlines) * column_px)
+    shift = torch.from_numpy(best_offsets).to(layout.positions_px)[layout.chart_of_corner]
+    shift[:, 0] += -(-gutter_px // column_px) * column_px
+    shift[:, 1] += gutter_px
+    return replace(layout, positions_px=layout.positions_px + shift), best_side
 
 
-def _chart_profiles(layout: Layout, gutter_px: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Lowest and highest texel of each chart in every column, widened by the gutter on all sides."""
+def _chart_outlines(layout: Layout, gutter_px: int, column_px: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """First and last row of each chart in every column, widened by the gutter on all sides."""
     face, row, column = covered_texels(layout.positions_px, layout.face_corners)
     corner_column, corner_row = layout.positions_px.floor().long().unbind(1)
     chart = torch.cat([layout.chart_of_corner[layout.face_corners[face, 0]], layout.chart_of_corner])
-    column = torch.cat([column, corner_column]) // _COLUMN_TEXELS
+    column = torch.cat([column, corner_column]) // column_px
     row = torch.cat([row, corner_row])
     count = int(layout.chart_of_corner.max()) + 1
     widths = torch.zeros(count, dtype=torch.int64, device=row.device).scatter_reduce(0, chart, column + 1, "amax")
     starts = widths.cumsum(0) - widths
     slot = starts[chart] + column
-    low = torch.full((int(widths.sum()),), 1 << 30, device=row.device).scatter_reduce(0, slot, row, "amin")
-    high = torch.full_like(low, -1).scatter_reduce(0, slot, row + 1, "amax")
-    reach = -(-gutter_px // _COLUMN_TEXELS)
+    low = torch.full((int(widths.sum()),), _FAR, device=row.device).scatter_reduce(0, slot, row, "amin")
+    high = torch.zeros_like(low).scatter_reduce(0, slot, row + 1, "amax")
     splits = starts.cpu().numpy()[1:]
     lows = np.split(low.cpu().numpy().astype(np.float32), splits)
     highs = np.split(high.cpu().numpy().astype(np.float32), splits)
-    return [_widen(*item, gutter_px, reach) for item in zip(lows, highs, strict=True)]
+    reach = -(-gutter_px // column_px)
+    return [_widen(*outline, gutter_px, reach) for outline in zip(lows, highs, strict=True)]
 
 
 def _widen(low: np.ndarray, high: np.ndarray, gutter_px: int, reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """Grow an outline by the gutter (rows) and by ``reach`` columns; the chart then starts at (gutter, gutter)."""
-    window = 2 * reach + 1
-    low = np.pad(low, 2 * reach, constant_values=np.float32(1 << 30))
-    high = np.pad(high, 2 * reach, constant_values=np.float32(-1))
-    low = np.lib.stride_tricks.sliding_window_view(low, window).min(1)
-    high = np.lib.stride_tricks.sliding_window_view(high, window).max(1)
-    return low, high + 2 * gutter_px
+    """Grow an outline by the gutter in rows and by ``reach`` columns, so that it starts at column and row zero."""
+    low = np.pad(low, 2 * reach, constant_values=np.float32(_FAR))
+    high = np.pad(high, 2 * reach, constant_values=np.float32(0))
+    low = np.lib.stride_tricks.sliding_window_view(low, 2 * reach + 1).min(1)
+    high = np.lib.stride_tricks.sliding_window_view(high, 2 * reach + 1).max(1) + 2 * gutter_px
+    return np.minimum(low, high), high
 
 
-def _drop(profiles: list[tuple[np.ndarray, np.ndarray]], column_count: int) -> tuple[np.ndarray, float]:
-    """Let the charts fall onto the skyline, highest first; offsets (x, y) in texels and the height used."""
-    horizon = np.zeros(column_count, np.float32)
-    offsets = np.zeros((len(profiles), 2), np.float32)
-    order = sorted(range(len(profiles)), key=lambda index: (-float(profiles[index][1].max()), index))
+def _drop(outlines: list[tuple[np.ndarray, np.ndarray]], column_count: int) -> tuple[np.ndarray, float]:
+    """Let the charts fall onto the skyline, highest first; offsets (column, row) and the height used."""
+    skyline = np.zeros(column_count, np.float32)
+    offsets = np.zeros((len(outlines), 2), np.float32)
+    order = sorted(range(len(outlines)), key=lambda index: (-float(outlines[index][1].max()), index))
     for index in order:
-        low, high = profiles[index]
-        low = np.minimum(low, high)
-        windows = np.lib.stride_tricks.sliding_window_view(horizon, len(low))
-        resting = np.maximum((windows - low).max(1), 0)
-        waste = (resting[:, None] + low - windows).mean(1)
-        column = int((resting + high.max() + waste).argmin())
-        horizon[column : column + len(low)] = resting[column] + high
-        offsets[index] = column * _COLUMN_TEXELS, resting[column]
-    return offsets, float(horizon.max())
+        low, high = outlines[index]
+        gap = low - np.lib.stride_tricks.sliding_window_view(skyline, len(low))
+        resting = np.maximum(-gap.min(1), 0)
+        column = int((2 * resting + gap.mean(1)).argmin())  # low, and little room lost below
+        skyline[column : column + len(low)] = resting[column] + high
+        offsets[index] = column, resting[column]
+    return offsets, float(skyline.max())

@@ -16,9 +16,10 @@ OPAQUE_ALPHA = 0.97
 """A pixel below this coverage shows background as well."""
 BORDER_TRUST = (0.03, 0.27, 0.7)
 """Trust gained by a pixel that is 0, 1 and 2 pixels away from the nearest occlusion border."""
-STEEPEST_SLOPE = 8.0
-"""Depth change per pixel, in pixel widths, above which neighbours belong to different surfaces (83 degrees)."""
-MIN_COSINE = 0.1
+LARGEST_BEND_PX = 3.0
+"""Change of the depth step between neighbours, in pixel widths, above which they belong to different surfaces."""
+MIN_COSINE = 0.05
+"""Surfaces seen flatter than this (87 degrees) are not seen."""
 
 
 @dataclass(frozen=True)
@@ -75,22 +76,31 @@ def observe(view: View, mesh: TriangleMesh, raster: Rasterizer, device: torch.de
     hit_mask = fragments.hit_mask[0]
     inverse_z = torch.where(hit_mask, 1 / depth_z_m.clamp_min(1e-9), 0.0)
     alpha = view.foreground_alpha.to(device)
-    is_clear = hit_mask & (alpha >= OPAQUE_ALPHA) & ~_depth_jumps(depth_z_m, hit_mask, float(camera.focal_px[0, 0]))
+    is_clear = (alpha >= OPAQUE_ALPHA) & ~_borders(inverse_z, hit_mask, float(camera.focal_px[0, 0]))
     linear = colour.linear_from_srgb(view.image_srgb.to(device))
     return Photograph(camera, linear, _trust(is_clear), inverse_z)
 
 
-def _depth_jumps(depth_z_m: Float[Tensor, "h w"], hit_mask: Bool[Tensor, "h w"], focal_px: float) -> Bool[Tensor, "h w"]:
-    """Pixels beside another surface."""
-    jumps = torch.zeros_like(hit_mask)
+def _borders(inverse_z: Float[Tensor, "h w"], hit_mask: Bool[Tensor, "h w"], focal_px: float) -> Bool[Tensor, "h w"]:
+    """Pixels beside another surface.
+
+    1/z is affine over a plane, however steep: neighbours belong together when their difference continues the
+    one before or the one after.
+    """
+    borders = ~hit_mask
     for axis in (0, 1):
-        length = depth_z_m.shape[axis] - 1
-        one, two = depth_z_m.narrow(axis, 0, length), depth_z_m.narrow(axis, 1, length)
-        both = hit_mask.narrow(axis, 0, length) & hit_mask.narrow(axis, 1, length)
-        is_jump = both & ((one - two).abs() > STEEPEST_SLOPE / focal_px * torch.minimum(one, two))
-        jumps.narrow(axis, 0, length).logical_or_(is_jump)
-        jumps.narrow(axis, 1, length).logical_or_(is_jump)
-    return jumps
+        length = inverse_z.shape[axis]
+        here, ahead = inverse_z.narrow(axis, 0, length - 1), inverse_z.narrow(axis, 1, length - 1)
+        both = hit_mask.narrow(axis, 0, length - 1) & hit_mask.narrow(axis, 1, length - 1)
+        step = torch.where(both, ahead - here, torch.inf)
+        bend = (step.narrow(axis, 1, length - 2) - step.narrow(axis, 0, length - 2)).abs()
+        bend = torch.where(bend.isfinite(), bend, torch.inf)
+        edge = bend.new_full(bend.narrow(axis, 0, 1).shape, torch.inf)
+        bend = torch.minimum(torch.cat([edge, bend], axis), torch.cat([bend, edge], axis))
+        is_jump = ~both | (bend > LARGEST_BEND_PX / focal_px * torch.minimum(here, ahead))
+        none = torch.zeros_like(is_jump.narrow(axis, 0, 1))
+        borders = borders | torch.cat([is_jump, none], axis) | torch.cat([none, is_jump], axis)
+    return borders
 
 
 def _trust(is_clear: Bool[Tensor, "h w"]) -> Float[Tensor, "h w"]:

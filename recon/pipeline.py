@@ -1,0 +1,117 @@
+"""The stages in order."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from recon.cameras import solve_cameras
+from recon.capture import load_capture
+from recon.errors import GpuUnavailable, ReconError, writing
+from recon.export import write_cameras_json, write_mesh_files
+from recon.models import Model, ModelContext, ModelResult, create_model
+from recon.previews import write_previews
+from recon.progress import Progress
+from recon.quality import QualityReport, measure
+from recon.raster import Rasterizer, select_rasterizer
+from recon.report import LossRecord, MeshFiles, ModelReport, Report, describe_software, summarise_capture
+from recon.scene import Capture
+from recon.settings import Settings
+from recon.stage_clock import StageClock
+
+BOTH = ("nvdiffrec", "reconviagen")
+
+
+def run(source: Path | Capture, output_dir: Path, settings: Settings, progress: Progress) -> Report:
+    """See ``recon.reconstruct``."""
+    names = BOTH if settings.model == "both" else (settings.model,)
+    clock = StageClock(progress, len(names))
+    try:
+        return _run_stages(source, output_dir, settings, names, clock)
+    except ReconError as error:
+        error.stage = error.stage or clock.stage
+        raise
+
+
+def _run_stages(
+    source: Path | Capture, output_dir: Path, settings: Settings, names: tuple[str, ...], clock: StageClock
+) -> Report:
+    clock.enter("capture", 0.0)
+    device = select_device(settings)
+    raster = select_rasterizer(settings.raster, device)
+    models = [create_model(name) for name in names]
+    for model in models:
+        model.check_available(settings, device)
+    capture = load_capture(source, settings) if isinstance(source, Path) else source
+    clock.enter("cameras", 0.0)
+    capture = solve_cameras(capture, settings, device)
+
+    reports: list[ModelReport] = []
+    for index, model in enumerate(models):
+        clock.start_model(model.name, index)
+        try:
+            reports.append(_run_model(model, capture, output_dir / model.name, settings, raster, clock))
+        except ReconError as error:
+            if index + 1 == len(models) and not reports:
+                raise
+            capture = capture.noting(warnings=(f"The model {model.name} failed: {error.message}",))
+    report = Report(
+        models=tuple(reports),
+        capture=summarise_capture(capture),
+        settings=settings,
+        software=describe_software(device),
+    )
+    _write_reports(report, output_dir)
+    return report
+
+
+def select_device(settings: Settings) -> torch.device:
+    """The device that the settings ask for.
+
+    Raises:
+        GpuUnavailable: CUDA was asked for by name and does not work.
+    """
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise GpuUnavailable('device = "cuda" was asked for, but no CUDA device works here.')
+    use_cuda = settings.device == "cuda" or (settings.device == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if use_cuda else "cpu")
+
+
+def _run_model(
+    model: Model, capture: Capture, output_dir: Path, settings: Settings, raster: Rasterizer, clock: StageClock
+) -> ModelReport:
+    """One model from the posed capture to its files."""
+    device = select_device(settings)
+    result = model.reconstruct(capture, settings, ModelContext(device, raster, clock.enter))
+    clock.enter("export", 0.0)
+    mesh_files = write_mesh_files(result.textured, output_dir, capture.up_world, settings.formats)
+    write_cameras_json(capture, output_dir / "cameras.json")
+    clock.enter("quality", 0.0)
+    quality = measure(result.textured, capture, raster, device)
+    quality = quality.model_copy(update={"warnings": (*result.warnings, *quality.warnings)})
+    clock.enter("previews", 0.0)
+    write_previews(result.textured, capture, raster, output_dir, settings, device)
+    clock.stop()
+    return _model_report(model.name, result, quality, mesh_files, clock)
+
+
+def _model_report(
+    name: str, result: ModelResult, quality: QualityReport, mesh_files: MeshFiles, clock: StageClock
+) -> ModelReport:
+    return ModelReport(
+        model=name,
+        quality=quality,
+        mesh_files=mesh_files,
+        seconds_per_stage=clock.seconds_of(name),
+        loss_history=tuple(LossRecord(step=entry.step, stage=entry.stage, terms=entry.terms) for entry in result.history),
+        facts=dict(result.facts),
+    )
+
+
+def _write_reports(report: Report, output_dir: Path) -> None:
+    for model in report.models:
+        with writing("quality.json"):
+            document = json.dumps(report.quality_document(model), indent=2, ensure_ascii=False)
+            (output_dir / model.model / "quality.json").write_text(document + "\n", encoding="utf-8")
+    with writing("report.json"):
+        (output_dir / "report.json").write_text(report.to_json() + "\n", encoding="utf-8")
