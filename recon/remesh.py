@@ -131,7 +131,7 @@ def cut_pinches(mesh: TriangleMesh) -> TriangleMesh:
     positions = mesh.positions_world.double()
     for start, count in zip(starts[counts > 2].tolist(), counts[counts > 2].tolist(), strict=True):
         pairs.append(_pair_around_edge(order[start : start + count], half_start, half_end, faces, positions))
-    crowded = torch.cat(pairs[1:])
+    crowded = torch.cat([pairs[0][:0], *pairs[1:]])
     renewed = _renew_vertices(mesh.positions_world, faces, torch.cat(pairs))
     return cut_pinches(_split_doubled_edges(renewed, crowded))
 

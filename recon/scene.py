@@ -27,7 +27,12 @@ class Intrinsics:
         """The same field of view on another pixel grid."""
         x, y = width_px / self.width_px, height_px / self.height_px
         return Intrinsics(
-            width_px, height_px, self.focal_x_px * x, self.focal_y_px * y, self.principal_x_px * x, self.principal_y_px * y
+            width_px,
+            height_px,
+            self.focal_x_px * x,
+            self.focal_y_px * y,
+            self.principal_x_px * x,
+            self.principal_y_px * y,
         )
 
 
@@ -82,6 +87,8 @@ class View:
         mask_source: Where the mask came from: alpha, mask, depth, plain, table.
         depth: None for a photograph without depth.
         camera: None until solved.
+        image_from_camera: Similarity (x, y in pixels) from where the camera projects a point to where the photograph
+            shows it; None where they agree.  Photographs that were not made with the depths need it.
     """
 
     name: str
@@ -90,6 +97,7 @@ class View:
     mask_source: str
     depth: DepthMap | None = None
     camera: Camera | None = None
+    image_from_camera: Float[Tensor, "2 3"] | None = None
 
     @property
     def height_px(self) -> int:
@@ -175,7 +183,9 @@ class CameraBatch:
         positions_camera = frames.transform_points(self.camera_from_world, positions_world[None])
         depth_z_m = positions_camera[..., 2]
         safe_z_m = torch.where(depth_z_m.abs() < 1e-9, torch.full_like(depth_z_m, 1e-9), depth_z_m)
-        pixels_px = positions_camera[..., :2] / safe_z_m[..., None] * self.focal_px[:, None] + self.principal_px[:, None]
+        pixels_px = (
+            positions_camera[..., :2] / safe_z_m[..., None] * self.focal_px[:, None] + self.principal_px[:, None]
+        )
         return pixels_px, depth_z_m
 
     def unproject(self, depth_z_m: Float[Tensor, "k h w"]) -> Float[Tensor, "k h w 3"]:
@@ -196,7 +206,11 @@ def batch_cameras(
     focal_px = torch.tensor([[item.focal_x_px, item.focal_y_px] for item in resized])
     principal_px = torch.tensor([[item.principal_x_px, item.principal_y_px] for item in resized])
     return CameraBatch(
-        camera_from_world.to(device, dtype), focal_px.to(device, dtype), principal_px.to(device, dtype), height_px, width_px
+        camera_from_world.to(device, dtype),
+        focal_px.to(device, dtype),
+        principal_px.to(device, dtype),
+        height_px,
+        width_px,
     )
 
 

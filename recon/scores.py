@@ -44,7 +44,9 @@ class ViewScores(Record):
         depth_mae_m, depth_rmse_m: Along the optical axis; None when lengths are not metric.
         depth_mae_percent, depth_rmse_percent: The same in percent of the mesh's diagonal.
         mask_iou: Silhouette of the mesh against the photograph's mask.
-        photo_depth_iou: The photograph's mask against the outline in the depth image; they disagree by themselves.
+        photo_depth_iou: The photograph's mask against the outline in the depth image, holes in the depth included.
+        depth_outside_fraction: Share of the object's depth that lies outside the photograph's mask: there the inputs
+            contradict each other.
     """
 
     psnr_db: float | None = None
@@ -57,6 +59,7 @@ class ViewScores(Record):
     depth_rmse_percent: float | None = None
     mask_iou: float | None = None
     photo_depth_iou: float | None = None
+    depth_outside_fraction: float | None = None
 
 
 class ViewQuality(ViewScores):

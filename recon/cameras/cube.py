@@ -26,11 +26,9 @@ _NEAREST, _FARTHEST = 0.01, 0.99
 
 def cube_rotations() -> Float[Tensor, "24 3 3"]:
     """``world_from_camera`` rotations, four turns of each face in the order of ``FACE_AXES``."""
-    rotations = []
-    for axis in FACE_AXES:
-        ups = [other for other in FACE_AXES if abs(float(other @ axis)) < 0.5]
-        for up in ups:
-            rotations.append(frames.look_at(axis, torch.zeros_like(axis), up)[:3, :3])
+    origin = torch.zeros(3, dtype=torch.float64)
+    faces = itertools.product(FACE_AXES, FACE_AXES)
+    rotations = [frames.look_at(axis, origin, up)[:3, :3] for axis, up in faces if abs(float(axis @ up)) < 0.5]
     return torch.stack(rotations).round()
 
 
@@ -96,21 +94,10 @@ def _outward(reaches: Reaches, view: int, directions: Float[Tensor, "r 3"]) -> F
     return ((directions @ _IMAGE_AXES.T).round().clamp_min(0) * reaches.outwards[view]).sum(1)
 
 
-def rig_scales(reaches: Reaches, rotations: Float[Tensor, "k 3 3"]) -> Float[Tensor, " k"]:
-    """Depth scales of all views of an assignment: the same equations, averaged over the four side-on views."""
-    count = len(rotations)
-    system = torch.diag(reaches.nearest)
-    for view, other in itertools.permutations(range(count), 2):
-        other_from_view = rotations[other].T @ rotations[view]
-        if abs(float(other_from_view[2, 2])) < 0.5:
-            system[view, other] += float(_outward(reaches, other, -other_from_view[None, :, 2])) / 4
-    return torch.linalg.solve(system, torch.ones(count, dtype=system.dtype))
-
-
 def pair_costs(views: Views, focal_px: float, width: float) -> Float[Tensor, "k k 24"]:
-    """Cost of every pair of views for every rotation between them, both ways together.
+    """Cost of every pair of views, both ways together, for every rotation between them.
 
-    Entry (i, j, r) holds ``cube_rotations()[r]`` as j_from_i.  Rotations that look the same way cannot happen: infinite.
+    Entry (i, j, r) holds ``cube_rotations()[r]`` as j_from_i; infinite where both would look the same way.
     """
     rotations = cube_rotations()
     reaches = measure_reaches(views.surfaces, focal_px)

@@ -8,24 +8,25 @@ import torch
 from recon import frames
 from recon.arrays import Float, Tensor
 from recon.cameras.adjust import ROTATION, TRANSLATION, free_unknowns, settle
-from recon.cameras.agreement import Views
+from recon.cameras.agreement import Views, make_views
 from recon.cameras.normal_equations import Weighting
 from recon.cameras.preparation import (
     ObjectSize,
-    comparable_views,
+    make_surfaces,
     measure_size,
-    prepare,
     state_from_cameras,
     with_cameras,
 )
 from recon.cameras.report import Disagreement, measure_disagreement
+from recon.cameras.rig_search import fewer_samples, geometric
 from recon.cameras.rig_state import RigState, align_rigid
+from recon.cameras.surfaces import draw_samples
 from recon.scene import Capture, Inference
 
 _SAMPLE_COUNT = 40_000
 """Points drawn from all views together, bounded per pair by the number of views."""
 _COARSE_SILHOUETTE, _FINE_SILHOUETTE = 0.2, 0.02
-"""Silhouettes pull in what depth alone cannot hold (thin objects), but noise at the rim biases them: less at the end."""
+"""Silhouettes hold thin objects, which depth alone cannot; but noise at the rim biases them: less at the end."""
 _COARSE_STEPS, _FINE_STEPS = 20, 8
 _CLEAR_GAIN = 0.93
 """Refinement that leaves the surfaces hardly closer only follows the noise."""
@@ -67,12 +68,12 @@ def check_given_cameras(
         seed: Chooses the points that are compared.
         device: Where the comparison runs.
     """
-    indices = comparable_views(capture)
-    if len(indices) < 2 or refine == "off":
+    surfaces = make_surfaces(capture.views, device) if refine != "off" else {}
+    indices = list(surfaces)
+    if len(indices) < 2:
         return replace(capture, cameras_source="given")
-    views = [capture.views[index] for index in indices]
-    prepared = prepare(views, max(1000, _SAMPLE_COUNT // len(views)), seed, device)
-    given = state_from_cameras(views, prepared.surfaces, device)
+    prepared = make_views(list(surfaces.values()), draw_samples(list(surfaces.values()), _sample_count(indices), seed))
+    given = state_from_cameras([capture.views[index] for index in indices], list(prepared.surfaces), device)
     refinement = refine_poses(given, prepared)
     finding = Inference("cameras", "given", f"{refinement.before.text()}; {_verdict(refinement)}")
     if refine == "auto" and not refinement.is_called_for:
@@ -87,6 +88,10 @@ def check_given_cameras(
         f"{refinement.after.median * 1e3:.2g} mm."
     )
     return refined.noting(Inference("cameras", "refined", evidence), warnings=(warning,))
+
+
+def _sample_count(indices: list[int]) -> int:
+    return max(1000, _SAMPLE_COUNT // len(indices))
 
 
 def _verdict(refinement: Refinement) -> str:
@@ -105,8 +110,8 @@ def refine_poses(given: RigState, views: Views) -> Refinement:
     size = measure_size(given, views)
     fine_width = max(2 * size.noise, 0.4 * size.pixel)
     basis = free_unknowns(given.count, ROTATION, TRANSLATION)
-    coarse = views_with_fewer_samples(views, 2000)
-    widths = _geometric(max(0.3 * size.radius, 2 * fine_width), fine_width, _COARSE_STEPS)
+    coarse = fewer_samples(views, 2000)
+    widths = geometric(max(0.3 * size.radius, 2 * fine_width), fine_width, _COARSE_STEPS)
     state = settle(given, coarse, Weighting(fine_width, _COARSE_SILHOUETTE), basis, widths)
     state = settle(state, views, Weighting(fine_width, _FINE_SILHOUETTE), basis, [fine_width] * _FINE_STEPS)
     state = state.in_frame_of(given, size.distance)
@@ -118,18 +123,6 @@ def refine_poses(given: RigState, views: Views) -> Refinement:
         _placement_shift(given, state, views),
         _tolerance(size),
     )
-
-
-def views_with_fewer_samples(views: Views, count: int) -> Views:
-    """The same surfaces, compared at fewer points."""
-    samples = views.samples
-    fewer = replace(
-        samples,
-        pixels_px=samples.pixels_px[:, :count],
-        depth=samples.depth[:, :count],
-        slopes=samples.slopes[:, :count],
-    )
-    return replace(views, samples=fewer)
 
 
 def _tolerance(size: ObjectSize) -> float:
@@ -147,7 +140,3 @@ def _placement_shift(before: RigState, after: RigState, views: Views) -> float:
 def _placed(state: RigState, views: Views) -> Float[Tensor, "n 3"]:
     points = state.points_camera(views.samples.pixels_px, views.samples.depth)
     return frames.transform_points(state.world_from_camera, points).flatten(0, 1)
-
-
-def _geometric(first: float, last: float, count: int) -> list[float]:
-    return [first * (last / first) ** (step / (count - 1)) for step in range(count)]

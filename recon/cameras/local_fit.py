@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from recon.arrays import Bool, Float, Tensor
+from recon.arrays import Bool, Float, Int, Tensor
 
 _CHUNK_PIXELS = 16_384
 """Pixels fitted at once: bounds memory to about 100 MB for the largest window."""
+_NOISE_PIXELS = 4000
+_PRECISION = 1e-6
 _COEFFICIENTS = 6
 """Of a quadratic in two variables."""
 
@@ -45,19 +47,10 @@ def fit_depth(depth: Float[Tensor, "h w"], valid: Bool[Tensor, "h w"], radius_px
         radius_px: Half the window; 2 keeps detail, 4 or more averages noise away.
         noise: Standard deviation of one pixel; sets how far a neighbour may lie off the surface.
     """
-    offsets_px = torch.arange(-radius_px, radius_px + 1, device=depth.device, dtype=depth.dtype)
-    dy, dx = (item.flatten() / radius_px for item in torch.meshgrid(offsets_px, offsets_px, indexing="ij"))
-    basis = torch.stack([torch.ones_like(dx), dx, dy, dx * dx, dx * dy, dy * dy], 1)
-    closeness = torch.exp(-(dx**2 + dy**2))
-    windows = _Windows(depth, valid, radius_px)
-    gate = 4 * noise + 2 * radius_px * _typical_step(depth, valid)
     rows = torch.nonzero(valid.flatten()).squeeze(1)
-    parts = [_fit_rows(windows, chunk, basis, closeness, gate, noise) for chunk in rows.split(_CHUNK_PIXELS)]
-    fitted = torch.cat(parts) if parts else depth.new_zeros(0, 5)
     maps = torch.zeros(5, depth.numel(), dtype=depth.dtype, device=depth.device)
     maps[0] = depth.flatten()
-    maps[:, rows] = fitted.T
-    maps[1:3] /= radius_px
+    maps[:, rows] = _fit_at(depth, valid, rows, radius_px, noise).T
     return LocalFit(*maps.view(5, *depth.shape).unbind(0))
 
 
@@ -72,12 +65,34 @@ def estimate_noise(depth: Float[Tensor, "h w"], valid: Bool[Tensor, "h w"], step
     rounding = step / 12**0.5
     if not bool(valid.any()):
         return rounding
-    fit = fit_depth(depth, valid, 3, rounding + _typical_step(depth, valid))
-    settled = valid & (fit.support > 0.5)
+    rows = torch.nonzero(valid.flatten()).squeeze(1)
+    # A regular subset is enough for a median.
+    rows = rows[:: max(1, rows.numel() // _NOISE_PIXELS)]
+    fitted = _fit_at(depth, valid, rows, 3, rounding + _typical_step(depth, valid))
+    spread, support = fitted[:, 3], fitted[:, 4]
+    settled = support > 0.5
     if not bool(settled.any()):
         return rounding
     degrees_of_freedom = 1 - _COEFFICIENTS / 49
-    return max(rounding, float(fit.spread[settled].median()) / degrees_of_freedom**0.5)
+    return max(rounding, float(spread[settled].median()) / degrees_of_freedom**0.5)
+
+
+def _fit_at(
+    depth: Float[Tensor, "h w"], valid: Bool[Tensor, "h w"], rows: Int[Tensor, " n"], radius_px: int, noise: float
+) -> Float[Tensor, "n 5"]:
+    """Depth, slopes per pixel, spread and support at some pixels of a flattened map."""
+    offsets = torch.arange(-radius_px, radius_px + 1, device=depth.device, dtype=depth.dtype) / radius_px
+    dy, dx = (item.flatten() for item in torch.meshgrid(offsets, offsets, indexing="ij"))
+    basis = torch.stack([torch.ones_like(dx), dx, dy, dx * dx, dx * dy, dy * dy], 1)
+    closeness = torch.exp(-(dx**2 + dy**2))
+    windows = _Windows(depth, valid, radius_px)
+    # Depth arrives in single precision: a perfectly flat wall still has this much rounding.
+    noise = max(noise, _PRECISION * float(depth.abs().max()))
+    gate = 4 * noise + 2 * radius_px * _typical_step(depth, valid)
+    parts = [_fit_rows(windows, chunk, basis, closeness, gate, noise) for chunk in rows.split(_CHUNK_PIXELS)]
+    fitted = torch.cat(parts) if parts else depth.new_zeros(0, 5)
+    fitted[:, 1:3] /= radius_px
+    return fitted
 
 
 class _Windows:
@@ -91,7 +106,7 @@ class _Windows:
         span = torch.arange(2 * radius_px + 1, device=depth.device)
         self._shifts = (span[:, None] * self._stride + span).flatten()
 
-    def __call__(self, rows: Tensor) -> tuple[Float[Tensor, "n o"], Float[Tensor, "n o"]]:
+    def __call__(self, rows: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n o"], Float[Tensor, "n o"]]:
         corners = (rows // self._width) * self._stride + rows % self._width
         index = corners[:, None] + self._shifts
         return self._depth[index], self._valid[index]
@@ -99,7 +114,7 @@ class _Windows:
 
 def _fit_rows(
     windows: _Windows,
-    rows: Tensor,
+    rows: Int[Tensor, " n"],
     basis: Float[Tensor, "o 6"],
     closeness: Float[Tensor, " o"],
     gate: float,
@@ -116,7 +131,7 @@ def _fit_rows(
         normal = (scaled @ products).view(-1, _COEFFICIENTS, _COEFFICIENTS) + ridge
         coefficients = torch.linalg.solve(normal, (scaled * relative) @ basis)
         residual = relative - coefficients @ basis.T
-        weights = present / (1 + (residual / max(limit, 1e-12)) ** 2) ** 2
+        weights = present / (1 + (residual / limit) ** 2) ** 2
     spread = ((weights * residual**2).sum(1) / weights.sum(1).clamp_min(1e-9)).sqrt()
     support = weights.mean(1)
     return torch.cat([centre + coefficients[:, :1], coefficients[:, 1:3], spread[:, None], support[:, None]], 1)

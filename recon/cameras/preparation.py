@@ -6,13 +6,16 @@ import torch
 from torch.nn import functional
 
 from recon.arrays import Bool, Float, Tensor
-from recon.cameras.agreement import Views, make_views
+from recon.cameras.agreement import Views
 from recon.cameras.rig_state import RigState
-from recon.cameras.surfaces import Surface, draw_samples, make_surface
+from recon.cameras.surfaces import Surface, make_surface
 from recon.scene import Camera, Capture, DepthMap, Intrinsics, View
 
 MIN_SURFACE_PIXELS = 200
 """A view that shows less of the object cannot be compared with the others."""
+
+
+_WHOLE_SCENE = 0.9
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,17 @@ def object_mask(view: View, depth: DepthMap) -> Bool[Tensor, "h w"]:
     return depth.valid_mask & (alpha_on_depth_grid(view, depth) >= 0.5)
 
 
+def silhouette(view: View, depth: DepthMap) -> Float[Tensor, "h w"]:
+    """The outline that belongs to a depth map without cameras.
+
+    Where the depth stops at the object, its own edge is the outline that agrees with it (a photograph may be shifted);
+    depth that covers the whole scene is cut by the photograph's mask.
+    """
+    if depth.is_relative and float(depth.valid_mask.float().mean()) < _WHOLE_SCENE:
+        return depth.valid_mask.float()
+    return alpha_on_depth_grid(view, depth)
+
+
 def alpha_on_depth_grid(view: View, depth: DepthMap) -> Float[Tensor, "h w"]:
     """The object's coverage resampled to the depth map's pixels."""
     height_px, width_px = depth.depth_z.shape
@@ -46,23 +60,17 @@ def alpha_on_depth_grid(view: View, depth: DepthMap) -> Float[Tensor, "h w"]:
     return functional.interpolate(alpha, (height_px, width_px), mode="bilinear", antialias=True)[0, 0]
 
 
-def comparable_views(capture: Capture) -> list[int]:
-    """Indices of the views that show enough measured surface to be compared."""
-    return [
-        index
-        for index, view in enumerate(capture.views)
-        if view.depth is not None and int(object_mask(view, view.depth).sum()) >= MIN_SURFACE_PIXELS
-    ]
-
-
-def make_surfaces(views: list[View], device: torch.device) -> list[Surface]:
-    """One surface per view that has depth."""
-    surfaces = []
-    for view in views:
+def make_surfaces(views: tuple[View, ...], device: torch.device) -> dict[int, Surface]:
+    """The surfaces of all views that show enough of one to be compared, by the view's index."""
+    surfaces = {}
+    for index, view in enumerate(views):
         depth = view.depth
-        assert depth is not None
+        if depth is None or int(object_mask(view, depth).sum()) < MIN_SURFACE_PIXELS:
+            continue
         mask, alpha = object_mask(view, depth).to(device), alpha_on_depth_grid(view, depth).to(device)
-        surfaces.append(make_surface(depth.depth_z.to(device), mask, alpha, depth.step_z))
+        surface = make_surface(depth.depth_z.to(device), mask, alpha, depth.step_z)
+        if int(surface.usable.sum()) >= MIN_SURFACE_PIXELS // 2:
+            surfaces[index] = surface
     return surfaces
 
 
@@ -90,12 +98,6 @@ def measure_size(state: RigState, views: Views) -> ObjectSize:
     pixel = float((distance / state.focal_px.mean(1)).median())
     noise = torch.tensor([surface.noise for surface in views.surfaces], dtype=torch.float64, device=distance.device)
     return ObjectSize(radius, pixel, float((noise * state.scales).median()), float(distance.median()))
-
-
-def prepare(views: list[View], sample_count: int, seed: int, device: torch.device) -> Views:
-    """Surfaces of all views and ``sample_count`` points on each."""
-    surfaces = make_surfaces(views, device)
-    return make_views(surfaces, draw_samples(surfaces, sample_count, seed))
 
 
 def with_cameras(capture: Capture, indices: list[int], state: RigState) -> Capture:

@@ -29,7 +29,8 @@ class Disagreement:
     def text(self, unit: str = "mm", per_unit: float = 1e3) -> str:
         """One sentence with the numbers."""
         return (
-            f"surfaces {self.median * per_unit:.3g} {unit} apart (median; 90 % within {self.p90 * per_unit:.3g} {unit}), "
+            f"surfaces {self.median * per_unit:.3g} {unit} apart "
+            f"(median; 90 % within {self.p90 * per_unit:.3g} {unit}), "
             f"{self.violation_share:.1%} of the points outside another view's outline by more than a pixel "
             f"(90 % of these within {self.outside_p90_px:.1f} px)"
         )

@@ -8,7 +8,7 @@ from recon import frames
 from recon.arrays import Float, Tensor
 
 LOCAL_COUNT = 11
-"""Unknowns of one view: rotation 3, translation 3, log depth scale, log focal length, principal point 2, depth offset."""
+"""Of one view: rotation 3, translation 3, log depth scale, log focal length, principal point 2, depth offset."""
 
 
 @dataclass(frozen=True)

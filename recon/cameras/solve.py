@@ -3,7 +3,8 @@
 import torch
 
 from recon.cameras.given import check_given_cameras
-from recon.errors import UnsolvedCameras
+from recon.cameras.photographs import compare_photographs
+from recon.cameras.unposed import solve_unposed
 from recon.scene import Capture
 from recon.settings import Settings
 
@@ -25,4 +26,4 @@ def solve_cameras(capture: Capture, settings: Settings, device: torch.device) ->
     if all(view.camera is not None for view in capture.views):
         refine = settings.nvdiffrec.optimise.refine_cameras
         return check_given_cameras(capture, refine, settings.seed, device)
-    raise UnsolvedCameras()
+    return compare_photographs(solve_unposed(capture, settings, device))

@@ -117,7 +117,7 @@ def _is_smooth(
 ) -> Bool[Tensor, "h w"]:
     """Whether every neighbour continues the pixel's own slope, so that bilinear interpolation is sound."""
     smooth = usable.clone()
-    limit = noise + median_step(depth, usable)
+    limit = noise + median_step(depth, usable) + 1e-6 * float(depth.abs().max())
     for axis, slope in ((1, slope_x), (0, slope_y)):
         size = depth.shape[axis]
         first, second = (depth.narrow(axis, start, size - 1) for start in (0, 1))

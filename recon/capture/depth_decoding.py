@@ -19,6 +19,9 @@ MILLIMETRE_M = 1e-3
 LARGEST_DEPTH_M = 1e4
 """Renderers write huge numbers (1e10) where a ray meets nothing."""
 
+LARGEST_MEDIAN_M = 50.0
+"""No object is photographed from farther away: larger floating-point numbers are millimetres."""
+
 COMMON_UNITS_M = (1e-3, 1e-4, 1 / 5000, 1e-5, 1 / 256, 1 / 65535, 1.0)
 """Millimetres, tenths of them, TUM, hundredths, KITTI, the unit interval, metres."""
 
@@ -70,8 +73,14 @@ def decide_code(
     if encoding == "unsigned" and unit_m is None:
         unit_m, why = _infer_unit_m(raws, evidence)
         inferences.append(Inference("depth unit", f"{unit_m:g} m per step", why))
-    if encoding == "metres" and settings.unit_m is None:
-        unit_m = 1.0
+    if encoding == "metres":
+        unit_m = settings.unit_m or 1.0
+        largest = max(_median_measured(raw) for raw in raws)
+        if settings.unit_m is None and largest > LARGEST_MEDIAN_M:
+            unit_m = MILLIMETRE_M
+            inferences.append(
+                Inference("depth unit", "millimetres", f"median of the floating-point depth is {largest:.4g}")
+            )
     return DepthCode(encoding, unit_m or 1.0, settings.near_m, settings.far_m), tuple(inferences)
 
 
@@ -161,6 +170,11 @@ def _infer_encoding(raws: list[RawDepth], settings: DepthSettings, evidence: Dep
         f"{_bits_text(first)}; the middle is brighter than the rim in {brighter_inside_count} of {len(raws)} views"
     )
     return "near_is_bright" if brighter_inside_count > 0.75 * len(raws) else "normalised_per_view", evidence_text
+
+
+def _median_measured(raw: RawDepth) -> float:
+    measured = raw.values[np.isfinite(raw.values) & (raw.values > 0) & (raw.values < LARGEST_DEPTH_M)]
+    return float(np.median(measured)) if measured.size else 0.0
 
 
 def _is_brighter_inside(raw: RawDepth) -> bool:

@@ -57,6 +57,9 @@ class Listing:
     def __init__(self, file_names: Collection[str]) -> None:
         self.names = tuple(sorted(name for name in file_names if not _is_ignored(name)))
         self._name_by_key = {comparison_key(name): name for name in self.names}
+        self._children: dict[str, list[str]] = {}
+        for name in sorted(self.names, key=natural_key):
+            self._children.setdefault(comparison_key(str(PurePosixPath(name).parent)), []).append(name)
 
     def find(self, path: str) -> str | None:
         """The file of that name, as it is really spelled."""
@@ -68,12 +71,8 @@ class Listing:
 
     def children(self, folder: str, suffixes: Collection[str]) -> tuple[str, ...]:
         """Files directly in a folder ("" is the job folder itself) with one of the suffixes, in natural order."""
-        inside = [
-            name
-            for name in self.names
-            if comparison_key(str(PurePosixPath(name).parent)) == comparison_key(folder or ".")
-        ]
-        return tuple(sorted((name for name in inside if suffix(name) in suffixes), key=natural_key))
+        inside = self._children.get(comparison_key(folder or "."), [])
+        return tuple(name for name in inside if suffix(name) in suffixes)
 
     def first_folder(self, folders: Iterable[str], suffixes: Collection[str]) -> str | None:
         """The first of the folders that holds a file with one of the suffixes."""

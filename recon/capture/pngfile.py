@@ -6,10 +6,15 @@ chunk structure does (PNG specification, third edition, sections 5.3 and 5.5).
 
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from io import BufferedIOBase
+from typing import BinaryIO, TypeAlias
 
 from recon.errors import CorruptInput, NotAnImage
+
+ByteStream: TypeAlias = BinaryIO | BufferedIOBase
+"""An open file or its bytes in memory, seekable."""
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BLOCK_BYTES = 1 << 20
@@ -27,7 +32,7 @@ class PngInfo:
     colour_type: int
 
 
-def check_png(stream: BinaryIO, size_bytes: int) -> PngInfo:
+def check_png(stream: ByteStream, size_bytes: int) -> PngInfo:
     """Walk a PNG from its first byte to its end mark.
 
     Args:
@@ -64,7 +69,7 @@ def check_png(stream: BinaryIO, size_bytes: int) -> PngInfo:
             return info
 
 
-def read_png_header(stream: BinaryIO) -> PngInfo:
+def read_png_header(stream: ByteStream) -> PngInfo:
     """Only the header; for limits that must hold before anything is decoded.
 
     Raises:
@@ -82,7 +87,7 @@ def read_png_header(stream: BinaryIO) -> PngInfo:
     return _read_header(stream, kind, payload_bytes)
 
 
-def _read_chunk(stream: BinaryIO, size_bytes: int) -> tuple[bytes, int, str]:
+def _read_chunk(stream: ByteStream, size_bytes: int) -> tuple[bytes, int, str]:
     """Pass one chunk; the third value says what is wrong with it, if anything."""
     start = stream.read(8)
     if len(start) < 8:
@@ -105,7 +110,7 @@ def _read_chunk(stream: BinaryIO, size_bytes: int) -> tuple[bytes, int, str]:
     return kind, payload_bytes, ""
 
 
-def _read_header(stream: BinaryIO, kind: bytes, payload_bytes: int) -> PngInfo:
+def _read_header(stream: ByteStream, kind: bytes, payload_bytes: int) -> PngInfo:
     """The header chunk that was just passed."""
     if kind != b"IHDR" or payload_bytes != 13:
         raise _cut_off(0.0, "it has no header")
@@ -120,41 +125,38 @@ def _read_header(stream: BinaryIO, kind: bytes, payload_bytes: int) -> PngInfo:
     return PngInfo(width_px, height_px, bit_depth, colour_type)
 
 
-def _complete_fraction(stream: BinaryIO, size_bytes: int, info: PngInfo | None) -> float:
+def _complete_fraction(stream: ByteStream, size_bytes: int, info: PngInfo | None) -> float:
     """Share of the picture's rows that the sound part of the file can be decompressed to."""
     if info is None:
         return 0.0
     row_bytes = 1 + (info.width_px * info.bit_depth * _SAMPLES_PER_PIXEL[info.colour_type] + 7) // 8
     whole_bytes = row_bytes * info.height_px
-    stream.seek(len(PNG_SIGNATURE))
     inflater = zlib.decompressobj()
     arrived_bytes = 0
-    while (start := stream.read(8)) and len(start) == 8 and arrived_bytes < whole_bytes and not inflater.eof:
-        payload_bytes, kind = struct.unpack(">I4s", start)
-        payload_bytes = min(payload_bytes, size_bytes - stream.tell())
-        if kind != b"IDAT":
-            stream.seek(payload_bytes + 4, 1)
-            continue
-        try:
-            arrived_bytes += _inflated_bytes(stream, payload_bytes, inflater, whole_bytes - arrived_bytes)
-        except zlib.error:
-            break
-        stream.seek(4, 1)
+    try:
+        for block in _pixel_blocks(stream, size_bytes):
+            # In small steps, only the count being kept: a bomb costs no memory, and time up to the picture's size.
+            while block and arrived_bytes < whole_bytes and not inflater.eof:
+                arrived_bytes += len(inflater.decompress(block, _BLOCK_BYTES))
+                block = inflater.unconsumed_tail  # noqa: PLW2901
+    except zlib.error:
+        pass
     return min(arrived_bytes / whole_bytes, 0.99)
 
 
-def _inflated_bytes(stream: BinaryIO, payload_bytes: int, inflater: "zlib._Decompress", limit_bytes: int) -> int:
-    """Decompress one chunk in small steps and keep only the count: a bomb costs time up to the limit, never memory."""
-    inflated = 0
-    while payload_bytes > 0 and inflated < limit_bytes:
-        block = stream.read(min(payload_bytes, 1 << 16))
-        if not block:
-            return inflated
-        payload_bytes -= len(block)
-        inflated += len(inflater.decompress(block, _BLOCK_BYTES))
-        while inflater.unconsumed_tail and inflated < limit_bytes:
-            inflated += len(inflater.decompress(inflater.unconsumed_tail, _BLOCK_BYTES))
-    return inflated
+def _pixel_blocks(stream: ByteStream, size_bytes: int) -> Iterator[bytes]:
+    """The compressed pixels as far as they are there, in small blocks."""
+    stream.seek(len(PNG_SIGNATURE))
+    while len(start := stream.read(8)) == 8:
+        payload_bytes, kind = struct.unpack(">I4s", start)
+        payload_bytes = min(payload_bytes, size_bytes - stream.tell())
+        if kind == b"IDAT":
+            while payload_bytes > 0 and (block := stream.read(min(payload_bytes, 1 << 16))):
+                payload_bytes -= len(block)
+                yield block
+            stream.seek(4, 1)
+        else:
+            stream.seek(payload_bytes + 4, 1)
 
 
 def _cut_off(complete_fraction: float, reason: str) -> CorruptInput:

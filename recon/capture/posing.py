@@ -1,6 +1,7 @@
 """Stated cameras to posed pinhole cameras at the photograph's size."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 
@@ -12,6 +13,9 @@ from recon.scene import Camera, Intrinsics
 
 ASPECT_TOLERANCE = 0.015
 """Relative difference of aspect ratios that rounding to whole pixels explains."""
+
+_MIN_AXIS_SPREAD = 0.003
+"""Mean squared sine between the optical axes: about 3 degrees."""
 
 
 def pose_camera(stated: StatedCamera, width_px: int, height_px: int, name: str, manifest_path: str) -> Camera:
@@ -50,30 +54,37 @@ def world_from_camera(stated: StatedCamera) -> Float[Tensor, "4 4"]:
     return matrix @ CAMERA_GL_FROM_CAMERA if stated.axes == "opengl" else matrix
 
 
-def common_target_world(cameras: list[Camera]) -> Float[Tensor, " 3"]:
+def common_target_world(cameras: Sequence[Camera]) -> Float[Tensor, " 3"] | None:
     """The point nearest to all optical axes, in the least-squares sense.
 
-    Parallel axes leave it free along their direction; the small ridge then keeps it near the cameras.
+    Returns:
+        None when the axes are so nearly parallel that they fix no point, or when a camera has it behind itself.
     """
-    normal = 1e-9 * torch.eye(3, dtype=torch.float64)
+    normal = torch.zeros(3, 3, dtype=torch.float64)
     moment = torch.zeros(3, dtype=torch.float64)
     for camera in cameras:
         forward = camera.world_from_camera[:3, 2]
         across = torch.eye(3, dtype=torch.float64) - torch.outer(forward, forward)
         normal += across
         moment += across @ camera.position_world
-    target_world: Tensor = torch.linalg.solve(normal, moment)
-    return target_world
-
-
-def median_target_distance_m(cameras: list[Camera]) -> float | None:
-    """How far the cameras stand from what they look at; None when they do not look at one thing in front of them."""
-    if len(cameras) < 2:
+    # The smallest eigenvalue is the sum of squared sines between the axes and their mean direction.
+    if not cameras or float(torch.linalg.eigvalsh(normal)[0]) < _MIN_AXIS_SPREAD * len(cameras):
         return None
+    target_world: Tensor = torch.linalg.solve(normal, moment)
+    distances_m = _distances_along_axes_m(cameras, target_world)
+    return target_world if min(distances_m) > 0.2 * float(torch.tensor(distances_m).median()) > 0 else None
+
+
+def median_target_distance_m(cameras: Sequence[Camera]) -> float | None:
+    """How far the cameras stand from what they look at; None when they do not look at one thing in front of them."""
     target_world = common_target_world(cameras)
-    along_m = [float(camera.world_from_camera[:3, 2] @ (target_world - camera.position_world)) for camera in cameras]
-    median_m = float(torch.tensor(along_m).median())
-    return median_m if min(along_m) > 0.2 * median_m > 0 else None
+    if target_world is None:
+        return None
+    return float(torch.tensor(_distances_along_axes_m(cameras, target_world)).median())
+
+
+def _distances_along_axes_m(cameras: Sequence[Camera], target_world: Float[Tensor, " 3"]) -> list[float]:
+    return [float(camera.world_from_camera[:3, 2] @ (target_world - camera.position_world)) for camera in cameras]
 
 
 def have_same_aspect(size_px: tuple[int, int], other_px: tuple[int, int]) -> bool:

@@ -162,8 +162,17 @@ def _build_view(source: MaskSources, mask: ObjectMask) -> View:
     return View(source.name, mask.image_srgb, mask.coverage, mask.source, depth, source.camera)
 
 
+_MASK_EVIDENCE = {
+    "mask": "mask files in the folder",
+    "depth": "the depth images are empty around the object",
+    "table": "what rises from the plane that fills the depth around the point the cameras look at",
+    "plain": "the border of the photographs has one smooth colour",
+}
+
+
 def _mask_inferences(masks: Sequence[ObjectMask], settings: Settings) -> list[Inference]:
-    sources = list(dict.fromkeys(mask.source for mask in masks))
-    if settings.background != "auto" or sources == ["alpha"]:
+    """How the object was told from its background, unless the photographs or the settings say it themselves."""
+    if settings.background != "auto":
         return []
-    return [Inference("object mask", ", ".join(sources), "the first source that every view offers")]
+    sources = dict.fromkeys(mask.source for mask in masks if mask.source != "alpha")
+    return [Inference("object mask", source, _MASK_EVIDENCE[source]) for source in sources]

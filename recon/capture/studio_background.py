@@ -4,6 +4,7 @@ The background's colour is a smooth surface fitted to the picture's border.  Bac
 the border over pixels of that colour, and over pixels that are merely darker without any edge: a soft shadow.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,10 +83,15 @@ def _fit_background(image: Array) -> tuple[Array, float] | None:
     return (terms @ coefficients).astype(np.float32), max(_MIN_CONTRAST, 1.5 * spread)
 
 
+def _smoothing_px(width_px: int) -> float:
+    """Standard deviation of the smoothing that takes out noise and compression."""
+    return max(width_px / 1500, 0.5)
+
+
 def _grow_background(image: Array, backdrop: Array, contrast: float) -> npt.NDArray[np.bool_]:
     """The object's pixels: what background and shadow do not reach from the border."""
     width_px = image.shape[1]
-    smooth = ndimage.gaussian_filter(image, (max(width_px / 1500, 0.5),) * 2 + (0,))
+    smooth = ndimage.gaussian_filter(image, (_smoothing_px(width_px), _smoothing_px(width_px), 0))
     is_backdrop = np.abs(smooth - backdrop).max(-1) < contrast
     ratio = smooth / backdrop.clip(0.05)
     is_neutral = np.ptp(ratio, axis=-1) < _SHADOW_TINT
@@ -130,8 +136,10 @@ def _with_soft_rim(
     image_srgb: Float[Tensor, "h w 3"], backdrop_srgb: Float[Tensor, "h w 3"], mask: npt.NDArray[np.bool_]
 ) -> StudioObject:
     """Coverage at the rim from how far each pixel's light lies between background and the object beside it."""
-    inner = ndimage.binary_erosion(mask, iterations=2)
-    rim = ndimage.binary_dilation(mask) & ~ndimage.binary_erosion(mask)
+    # The contrast threshold and the smoothing before it put the mask's edge this far outside the object's.
+    rim_px = 1 + math.ceil(1.5 * _smoothing_px(mask.shape[1]))
+    rim = mask & ~ndimage.binary_erosion(mask, iterations=rim_px)
+    inner = ndimage.binary_erosion(mask, iterations=rim_px + 1)
     coverage = torch.from_numpy(mask.astype(np.float32))
     if not inner.any():
         return StudioObject(coverage, image_srgb)

@@ -55,10 +55,10 @@ def find_table_objects(depths: Sequence[DepthMap], cameras: Sequence[Camera]) ->
         depths: Metric, with the scene still in them.
         cameras: Posed, one per depth.
     """
-    distance_m = median_target_distance_m(list(cameras))
-    if distance_m is None:
+    target, distance_m = common_target_world(cameras), median_target_distance_m(cameras)
+    if target is None or distance_m is None:
         return None
-    target_world = common_target_world(list(cameras)).numpy()
+    target_world = target.numpy()
     positions = [_unproject(depth, camera) for depth, camera in zip(depths, cameras, strict=True)]
     valid = [depth.valid_mask.numpy() for depth in depths]
     cloud = np.concatenate([points[mask] for points, mask in zip(positions, valid, strict=True)])

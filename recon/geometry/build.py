@@ -6,8 +6,9 @@ import torch
 
 from recon.arrays import Bool, Float, Tensor
 from recon.errors import ObjectNotFound
+from recon.geometry.cavities import SeenSpace, continue_cavities
 from recon.geometry.fill import fill_unknown
-from recon.geometry.fusion import Field, fuse, object_bounds_world
+from recon.geometry.fusion import fuse, object_bounds_world
 from recon.geometry.grid import Grid, enclosing_grid
 from recon.geometry.isosurface import extract_surface
 from recon.observations import Observations
@@ -16,10 +17,11 @@ from recon.scene import TriangleMesh
 from recon.settings import FusionSettings
 
 COARSE_FACTOR = 2
-"""The fill is solved at this many fine voxels a sample."""
+"""Free space and cavities are mapped with this many fine voxels a sample."""
 
-BAND = 2.0
-"""Measured distances count within this many voxels of the surface."""
+BAND_OUTSIDE, BAND_INSIDE = 2.0, 1.0
+"""Measured distances count within this many voxels of the surface.  Deeper inside they would claim that the
+object is at least that thick, which is wrong where its back was not seen."""
 
 FREE_MARGIN = 0.3
 """Free space keeps at least this many voxels of distance, so that the fill cannot grow into it."""
@@ -60,52 +62,55 @@ def build_geometry(observations: Observations, settings: FusionSettings, target_
     resolution = settings.grid_resolution or (CUDA_RESOLUTION if is_cuda else CPU_RESOLUTION)
     low_world, high_world = object_bounds_world(observations)
     coarse_grid = enclosing_grid(low_world, high_world, resolution // COARSE_FACTOR)
-    coarse = _filled_field(observations, coarse_grid)
-    fine_grid = coarse_grid.refined(COARSE_FACTOR)
-    fine = _refined_field(observations, coarse, fine_grid)
+    coarse = _seen_space(observations, coarse_grid)
+    cavities = continue_cavities(observations, coarse, coarse_grid)
+    grid = coarse_grid.refined(COARSE_FACTOR)
+    field = _filled_field(observations, coarse, cavities, grid)
     if observations.has_noise:
-        fine = _blurred(fine)
-    mesh = keep_solid_pieces(extract_surface(_closed_at_border(fine), fine_grid))
+        field = _blurred(field)
+    mesh = keep_solid_pieces(extract_surface(_closed_at_border(field), grid))
     if mesh.faces.shape[0] == 0:
         raise ObjectNotFound("The views leave no room for an object: their outlines do not meet in any point.")
-    return Geometry(decimate(mesh, target_face_count), fine_grid.spacing_m, resolution)
+    return Geometry(decimate(mesh, target_face_count), grid.spacing_m, resolution)
 
 
 def _softness_m(observations: Observations, grid: Grid) -> float:
     return (0.5 if observations.has_noise else 0.3) * grid.spacing_m
 
 
-def _measured_band(field: Field, distance: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:
-    return field.is_measured & (distance.abs() < BAND)
-
-
-def _filled_field(observations: Observations, grid: Grid) -> Float[Tensor, "x y z"]:
-    """The coarse field, in voxels, with unseen space closed smoothly."""
+def _seen_space(observations: Observations, grid: Grid) -> SeenSpace:
     field = fuse(observations, grid.positions_world(), _softness_m(observations, grid))
-    distance = field.distance_m / grid.spacing_m
-    is_measured = _measured_band(field, distance).view(grid.shape)
-    distance = distance.view(grid.shape)
-    is_free = distance > 0
-    is_fixed = is_measured | _border(grid) | (distance > FAR)
-    lower = torch.where(is_free, torch.full_like(distance, FREE_MARGIN), torch.full_like(distance, -torch.inf))
-    value = distance.clamp(-0.5 * FAR, FAR)
-    value = torch.where(is_free & ~is_measured, value.clamp_min(FREE_MARGIN), value)
-    value = torch.where(_border(grid), torch.full_like(value, FAR), value)
-    return fill_unknown(value, is_fixed, lower)
+    distance = (field.distance_m / grid.spacing_m).view(grid.shape)
+    return SeenSpace(distance, distance > 0, field.is_measured.view(grid.shape) & (distance.abs() < BAND_INSIDE))
 
 
-def _refined_field(
-    observations: Observations, coarse: Float[Tensor, "x y z"], grid: Grid
+def _filled_field(
+    observations: Observations, coarse: SeenSpace, cavities: Float[Tensor, "x y z"], grid: Grid
 ) -> Float[Tensor, "x2 y2 z2"]:
-    """The coarse field on the fine grid, replaced near the surface by what the views say there."""
-    field = torch.nn.functional.interpolate(coarse[None, None], size=grid.shape, mode="trilinear", align_corners=True)
-    values = (field[0, 0] * COARSE_FACTOR).reshape(-1)
-    near = torch.nonzero(values.abs() < 2 * COARSE_FACTOR).squeeze(1)
+    """The fused field on the fine grid, in voxels, with unseen space closed smoothly."""
+    distance = _upsampled(coarse.distance.clamp(-FAR, FAR), grid) * COARSE_FACTOR
+    near = torch.nonzero((distance < FAR).reshape(-1)).squeeze(1)
     measured = fuse(observations, grid.positions_world(near), _softness_m(observations, grid))
-    distance = measured.distance_m / grid.spacing_m
-    filled = torch.where(distance > 0, values[near].clamp_min(FREE_MARGIN), values[near])
-    values[near] = torch.where(_measured_band(measured, distance), distance, filled)
-    return values.view(grid.shape)
+    distance.view(-1)[near] = measured.distance_m / grid.spacing_m
+    is_measured = torch.zeros_like(distance, dtype=torch.bool)
+    is_measured.view(-1)[near] = measured.is_measured
+    is_measured &= (distance > -BAND_INSIDE) & (distance < BAND_OUTSIDE)
+    is_border = _border(grid)
+    is_fixed = is_measured | is_border | (distance > FAR)
+    lower = torch.where(distance > 0, FREE_MARGIN, -torch.inf)
+    value = distance.clamp(-0.5 * FAR, FAR)
+    value = torch.where((distance > 0) & ~is_measured, value.clamp_min(FREE_MARGIN), value)
+    value = torch.where(is_border, FAR, value)
+    inside_cavity = _upsampled(cavities.clamp_min(-2 * FAR), grid) * COARSE_FACTOR
+    is_cavity = (inside_cavity > -BAND_OUTSIDE) & ~is_measured & (distance <= 0)
+    value = torch.where(is_cavity, inside_cavity.clamp(-FAR, FAR), value)
+    return fill_unknown(value, is_fixed | is_cavity, lower)
+
+
+def _upsampled(field: Float[Tensor, "x y z"], grid: Grid) -> Float[Tensor, "x2 y2 z2"]:
+    """Trilinear interpolation to a refined grid."""
+    finer = torch.nn.functional.interpolate(field[None, None], size=grid.shape, mode="trilinear", align_corners=True)
+    return finer[0, 0].contiguous()
 
 
 def _border(grid: Grid) -> Bool[Tensor, "x y z"]:

@@ -17,7 +17,7 @@ def fill_unknown(
     value: Float[Tensor, "x y z"],
     is_fixed: Bool[Tensor, "x y z"],
     lower: Float[Tensor, "x y z"],
-    steps_per_level: int = 80,
+    steps_per_level: int = 40,
 ) -> Float[Tensor, "x y z"]:
     """Extend fixed samples smoothly over the lattice.
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 
 from recon.arrays import Bool, Float, Int, Tensor
-from recon.geometry.grid import Grid
 from recon.observations import Observations
 
 CHUNK_SAMPLES = 1 << 20

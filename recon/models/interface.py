@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -51,6 +51,7 @@ class ModelResult:
     warnings: tuple[str, ...] = ()
 
 
+@runtime_checkable
 class Model(Protocol):
     """A model; created once per process and kept, so it may cache weights."""
 

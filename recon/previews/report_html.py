@@ -11,6 +11,7 @@ import json
 import struct
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -19,6 +20,9 @@ from recon.previews import report_page
 from recon.previews.report_page import Curve, Failure, ScoreRow, StageRow, ViewRow
 from recon.report import InferenceRecord, ModelReport, Report
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 __all__ = ["Failure", "write_report_html"]
 
 PICTURE_QUALITY = 85
@@ -26,6 +30,9 @@ PICTURE_QUALITY = 85
 
 LONGEST_SIDE_PX = 2048
 """Embedded pictures are scaled down to this; phones draw no larger textures reliably."""
+
+MAX_VIEWER_BYTES = 64 * 2**20
+"""A larger mesh.glb stays out of the page: browsers on phones give up on such pages."""
 
 COVERAGE_LEGEND = (
     ("#009e73", "seen by a camera"),
@@ -160,9 +167,10 @@ def _model_section(model: ModelReport, report: Report, results_dir: Path | None)
 
 def _viewer_data(folder: Path) -> dict[str, object] | None:
     """The parts of mesh.glb that the viewer draws, as base64, and its pictures as data addresses."""
-    if not (folder / "mesh.glb").is_file():
+    path = folder / "mesh.glb"
+    if not path.is_file() or path.stat().st_size > MAX_VIEWER_BYTES:
         return None
-    data = (folder / "mesh.glb").read_bytes()
+    data = path.read_bytes()
     (json_bytes,) = struct.unpack_from("<I", data, 12)
     document = json.loads(data[20 : 20 + json_bytes])
     binary = memoryview(data)[28 + json_bytes :]
@@ -184,19 +192,36 @@ def _viewer_data(folder: Path) -> dict[str, object] | None:
 
 
 def _picture_address(path: Path) -> str:
-    """A picture inside the page: palette pictures unchanged, others as WebP; empty when there is none."""
+    """A picture inside the page: palette pictures keep their indices, others become WebP; empty when there is none."""
     from PIL import Image
 
     if not path.is_file():
         return ""
     with Image.open(path) as picture:
-        if picture.mode == "P":
-            return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
-        smaller = picture.convert("RGB")
-    smaller.thumbnail((LONGEST_SIDE_PX, LONGEST_SIDE_PX))
+        is_palette = picture.mode == "P"
+        shown = _without_gaps(picture) if is_palette else picture.convert("RGB")
     buffer = io.BytesIO()
-    smaller.save(buffer, "WEBP", quality=PICTURE_QUALITY, method=2)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    if is_palette:
+        shown.save(buffer, "PNG")
+    else:
+        shown.thumbnail((LONGEST_SIDE_PX, LONGEST_SIDE_PX))
+        shown.save(buffer, "WEBP", quality=PICTURE_QUALITY, method=2)
+    kind = "png" if is_palette else "webp"
+    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _without_gaps(picture: "Image.Image") -> "Image.Image":
+    """Repeat the charts of a palette picture past their rims, or its colour 0 would show along the seams."""
+    from PIL import Image, ImageFilter
+
+    palette = picture.getpalette()
+    assert palette is not None
+    indices = Image.frombytes("L", picture.size, picture.tobytes())
+    grown = indices.filter(ImageFilter.MaxFilter(5))
+    filled = Image.composite(indices, grown, indices.point(lambda index: 255 if index else 0))
+    shown = Image.frombytes("P", picture.size, filled.tobytes())
+    shown.putpalette(palette)
+    return shown
 
 
 def _template_text(environment: Environment, name: str) -> str:

@@ -14,24 +14,27 @@ SURROUNDINGS_FRACTION = 0.02
 """Depth farther outside the mesh's bounding box than this share of its diagonal shows something else."""
 
 
-def photo_depth_iou(view: View, surface: Surface, hits: FirstHits) -> float | None:
+def outline_scores(view: View, surface: Surface, hits: FirstHits) -> dict[str, float]:
     """The photograph's mask against the outline in the depth image.
 
-    None where the depth image also shows surroundings, or where the mask was taken from the depth.
+    Nothing where the depth image also shows surroundings, or where the mask was taken from the depth.
     """
     if view.depth is None or view.depth.is_relative or view.mask_source == "depth":
-        return None
+        return {}
     depth_z = view.depth.depth_z.to(hits.depth_z)
     valid_mask = view.depth.valid_mask.to(depth_z.device)
     positions_world = hits.cameras.unproject(depth_z[None])[0]
     margin = SURROUNDINGS_FRACTION * surface.diagonal
     low, high = surface.positions_world.amin(0) - margin, surface.positions_world.amax(0) + margin
     near_object = ((positions_world > low) & (positions_world < high)).all(-1)
-    depth_mask = valid_mask & near_object
-    shows_surroundings = int((valid_mask & ~near_object).sum()) > 0.05 * int(depth_mask.sum())
-    if shows_surroundings or not bool(depth_mask.any()):
-        return None
-    return overlap(object_mask_on(view, *depth_z.shape), depth_mask.cpu())
+    depth_mask = (valid_mask & near_object).cpu()
+    depth_px = int(depth_mask.sum())
+    shows_surroundings = int((valid_mask & ~near_object).sum()) > 0.05 * depth_px
+    if shows_surroundings or not depth_px:
+        return {}
+    photo_mask = object_mask_on(view, *depth_z.shape)
+    outside_fraction = int((depth_mask & ~photo_mask).sum()) / depth_px
+    return {"photo_depth_iou": overlap(photo_mask, depth_mask), "depth_outside_fraction": outside_fraction}
 
 
 def flipped_face_count(surface: Surface, all_hits: Sequence[FirstHits]) -> int:

@@ -15,6 +15,9 @@ PSNR_LIMIT_DB = 99.0
 SSIM_WINDOW_PX = 7
 """scikit-image's default; smaller pictures cannot be compared."""
 
+SSIM_RIM_PX = SSIM_WINDOW_PX // 2
+"""scikit-image leaves out the picture's rim, where the window reaches outside, from the whole picture's mean."""
+
 
 def picture_scores(drawn: Float[Tensor, "h w 4"], view: View) -> dict[str, float]:
     """PSNR and SSIM on the object's own pixels and over the whole picture, and the masks' overlap.
@@ -26,16 +29,34 @@ def picture_scores(drawn: Float[Tensor, "h w 4"], view: View) -> dict[str, float
     drawn_mask, photo_mask = drawn[..., 3] > 0.5, photo[..., 3] > 0.5
     own_mask = drawn_mask | photo_mask
     one, two = over_white(drawn), over_white(photo)
-    ssim_image, ssim_map = structural_similarity(  # type: ignore[no-untyped-call]
-        one.numpy(), two.numpy(), channel_axis=2, data_range=1.0, full=True
-    )
+    ssim_map = _ssim_map(one, two, own_mask)
     return {
         "psnr_db": psnr_db(one[own_mask], two[own_mask]),
-        "ssim": float(ssim_map[own_mask.numpy()].mean()),
+        "ssim": float(ssim_map[own_mask].mean()),
         "psnr_image_db": psnr_db(one, two),
-        "ssim_image": float(ssim_image),
+        "ssim_image": float(ssim_map[SSIM_RIM_PX:-SSIM_RIM_PX, SSIM_RIM_PX:-SSIM_RIM_PX].mean()),
         "mask_iou": overlap(drawn_mask, photo_mask),
     }
+
+
+def _ssim_map(
+    one: Float[Tensor, "h w 3"], two: Float[Tensor, "h w 3"], own_mask: Bool[Tensor, "h w"]
+) -> Float[Tensor, "h w"]:
+    """Mean over channels at every pixel; computed around the object only, since white equals white elsewhere."""
+    rows, columns = own_mask.any(1).nonzero(), own_mask.any(0).nonzero()
+    top, bottom = max(0, int(rows.min()) - 2 * SSIM_RIM_PX), int(rows.max()) + 1 + 2 * SSIM_RIM_PX
+    left, right = max(0, int(columns.min()) - 2 * SSIM_RIM_PX), int(columns.max()) + 1 + 2 * SSIM_RIM_PX
+    _, around = structural_similarity(  # type: ignore[no-untyped-call]
+        one[top:bottom, left:right].numpy(),
+        two[top:bottom, left:right].numpy(),
+        win_size=SSIM_WINDOW_PX,
+        channel_axis=2,
+        data_range=1.0,
+        full=True,
+    )
+    whole = torch.ones(own_mask.shape)
+    whole[top:bottom, left:right] = torch.from_numpy(around).mean(2)
+    return whole
 
 
 def depth_scores(hits: FirstHits, view: View, diagonal: float, is_metric: bool) -> dict[str, float]:

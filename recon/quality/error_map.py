@@ -13,7 +13,7 @@ from recon.quality.rendering import Surface, first_hits, surface_on
 from recon.raster import Fragments, Rasterizer
 from recon.scene import CameraBatch, Capture, TexturedMesh, TriangleMesh
 
-SIDE_PX = 1024
+MAX_SIDE_PX = 1024
 """Fine enough for a picture on a screen, whatever the texture's size."""
 
 FULL_SCALE = 0.25
@@ -37,7 +37,8 @@ def write_error_map(
         DiskFull, OutputNotWritable: The file could not be written.
     """
     indices = error_indices(textured, capture, raster, device).cpu().numpy()
-    picture = Image.frombytes("P", (SIDE_PX, SIDE_PX), indices.tobytes())
+    height_px, width_px = indices.shape
+    picture = Image.frombytes("P", (width_px, height_px), indices.tobytes())
     picture.putpalette(_palette())
     with writing(path.name):
         picture.save(path, "PNG", compress_level=4)
@@ -69,12 +70,14 @@ def error_indices(
 def _texels(surface: Surface, raster: Rasterizer) -> Fragments:
     """What lies under every texel: the atlas, laid out in the plane z = 1 before a camera of focal length 1 pixel."""
     device = surface.uv.device
-    atlas_px = torch.stack([surface.uv[:, 0], 1 - surface.uv[:, 1]], 1) * SIDE_PX
-    positions = torch.cat([atlas_px, torch.ones_like(atlas_px[:, :1])], 1)
-    ones, zeros = torch.ones(1, 2, device=device), torch.zeros(1, 2, device=device)
-    return raster.rasterize(
-        positions, surface.face_uv, CameraBatch(torch.eye(4, device=device)[None], ones, zeros, SIDE_PX, SIDE_PX)
+    texture_size_px = torch.tensor(surface.texture_linear.shape[:2])
+    height_px, width_px = (texture_size_px * min(1.0, MAX_SIDE_PX / int(texture_size_px.max()))).round().int().tolist()
+    positions = torch.stack(
+        [surface.uv[:, 0] * width_px, (1 - surface.uv[:, 1]) * height_px, torch.ones_like(surface.uv[:, 0])], 1
     )
+    ones, zeros = torch.ones(1, 2, device=device), torch.zeros(1, 2, device=device)
+    camera = CameraBatch(torch.eye(4, device=device)[None], ones, zeros, height_px, width_px)
+    return raster.rasterize(positions, surface.face_uv, camera)
 
 
 def _texel_points(surface: Surface, fragments: Fragments, raster: Rasterizer) -> SurfacePoints:

@@ -1,10 +1,12 @@
 """All measurements of one mesh, and the sentences a user should read."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from recon.quality.agreement import flipped_face_count, photo_agreement, photo_depth_iou
+from recon.arrays import Float, Tensor
+from recon.quality.agreement import flipped_face_count, outline_scores, photo_agreement
 from recon.quality.comparison import SSIM_WINDOW_PX, depth_scores, picture_scores
 from recon.quality.rendering import FirstHits, Surface, first_hits, photograph, surface_on
 from recon.quality.surface import surface_shares
@@ -14,6 +16,9 @@ from recon.raster import Rasterizer
 from recon.scene import Capture, TexturedMesh, View
 from recon.scores import QualityReport, Thresholds, ViewQuality, ViewScores
 
+COMPARISON_THREADS = 4
+"""More would only hold more pictures in memory."""
+
 
 def measure_quality(
     textured: TexturedMesh, capture: Capture, raster: Rasterizer, device: torch.device
@@ -21,10 +26,12 @@ def measure_quality(
     """See ``recon.quality.measure``."""
     surface = surface_on(textured, device)
     all_hits = [_hits(surface, view, raster) for view in capture.views]
-    views = tuple(
-        _view_quality(surface, view, hits, raster, capture.is_metric)
-        for view, hits in zip(capture.views, all_hits, strict=True)
-    )
+    with ThreadPoolExecutor(COMPARISON_THREADS) as pool:  # views are compared while the next one is drawn
+        pending = [pool.submit(_picture_scores, view, _drawn(surface, view, raster)) for view in capture.views]
+        views = tuple(
+            _view_quality(surface, view, hits, scores.result(), capture.is_metric)
+            for view, hits, scores in zip(capture.views, all_hits, pending, strict=True)
+        )
     mean = _mean(views)
     thresholds = Thresholds()
     report = QualityReport(
@@ -46,12 +53,22 @@ def _hits(surface: Surface, view: View, raster: Rasterizer) -> FirstHits:
     return first_hits(surface, view.posed_camera, int(height_px), int(width_px), raster)
 
 
-def _view_quality(surface: Surface, view: View, hits: FirstHits, raster: Rasterizer, is_metric: bool) -> ViewQuality:
-    scores = depth_scores(hits, view, surface.diagonal, is_metric)
-    iou = photo_depth_iou(view, surface, hits)
+def _drawn(surface: Surface, view: View, raster: Rasterizer) -> Float[Tensor, "h w 4"] | None:
+    """The mesh as the view's camera sees it, or None when there is nothing to compare it with."""
+    return None if _reason_not_to_compare(view) else photograph(surface, view.posed_camera, raster).cpu()
+
+
+def _picture_scores(view: View, drawn: Float[Tensor, "h w 4"] | None) -> dict[str, float]:
+    return {} if drawn is None else picture_scores(drawn, view)
+
+
+def _view_quality(
+    surface: Surface, view: View, hits: FirstHits, pictures: dict[str, float], is_metric: bool
+) -> ViewQuality:
     note = _reason_not_to_compare(view)
-    pictures = {} if note else picture_scores(photograph(surface, view.posed_camera, raster), view)
-    return ViewQuality.model_validate({"name": view.name, "note": note, "photo_depth_iou": iou, **pictures, **scores})
+    scores = depth_scores(hits, view, surface.diagonal, is_metric)
+    outlines = {} if note else outline_scores(view, surface, hits)
+    return ViewQuality.model_validate({"name": view.name, "note": note, **pictures, **scores, **outlines})
 
 
 def _reason_not_to_compare(view: View) -> str:

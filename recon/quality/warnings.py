@@ -4,11 +4,15 @@ from collections.abc import Iterator
 
 from recon.scores import QualityReport
 
-AGREEING_OUTLINE_IOU = 0.97
-"""Exact captures lie above 0.99; below this a difference shows in the pictures."""
+CONTRADICTING_FRACTION = 0.02
+"""Depth outside the photograph's mask: exact captures stay below 0.001, and a doubled edge shows from here on."""
 
 LITTLE_OBSERVED_FRACTION = 0.7
 """Six views around a plain object see about nine tenths of it."""
+
+
+MANY_FLIPPED_FRACTION = 0.01
+"""Single folded faces at creases do not show; a hundredth of all faces does."""
 
 
 def find_warnings(report: QualityReport) -> tuple[str, ...]:
@@ -31,15 +35,16 @@ def _likeness(report: QualityReport) -> Iterator[str]:
 
 
 def _inputs(report: QualityReport) -> Iterator[str]:
-    disagreeing = [
-        f"{view.name} ({view.photo_depth_iou:.0%})"
+    contradicting = [
+        f"{view.name} ({view.depth_outside_fraction:.0%})"
         for view in report.views
-        if view.photo_depth_iou is not None and view.photo_depth_iou < AGREEING_OUTLINE_IOU
+        if view.depth_outside_fraction is not None and view.depth_outside_fraction > CONTRADICTING_FRACTION
     ]
-    if disagreeing:
+    if contradicting:
         yield (
-            "Photograph and depth image show different outlines in " + ", ".join(disagreeing) + " (shared area); "
-            "no mesh can match both. Set fit to depth or photos to say which to believe."
+            f"Photograph and depth image show different outlines in {', '.join(contradicting)} (share of the depth "
+            "outside the photographed object); no mesh can match both. Set fit to depth or photos to say which "
+            "to believe."
         )
     agreement_db = report.photos.agreement_db
     if agreement_db is not None and agreement_db < report.thresholds.normal_psnr_db:
@@ -67,7 +72,7 @@ def _mesh(report: QualityReport) -> Iterator[str]:
         yield f"The mesh has {mesh.boundary_loops} hole{'s' if mesh.boundary_loops > 1 else ''}."
     if mesh.nonmanifold_edges or mesh.nonmanifold_vertices or mesh.inconsistent_edges:
         yield "The mesh is not a clean surface: some edges or points join more faces than they should."
-    if mesh.flipped_faces:
-        yield f"{mesh.flipped_faces} faces are seen from behind."
+    if mesh.flipped_faces > MANY_FLIPPED_FRACTION * mesh.face_count:
+        yield f"{mesh.flipped_faces} of {mesh.face_count} faces are seen from behind."
     if mesh.is_watertight and mesh.volume < 0:
         yield "The mesh is inside out."

@@ -8,7 +8,7 @@ import torch
 from recon.arrays import Float, Int, Tensor
 from recon.scene import CameraBatch
 
-_HITS_PER_PASS = {"cpu": 1 << 17, "cuda": 1 << 24}
+_HITS_PER_PASS = {"cpu": 1 << 17, "cuda": 1 << 22}
 """Bounds the memory of what is computed per hit and thrown away (about 200 bytes)."""
 
 

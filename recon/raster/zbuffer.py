@@ -12,15 +12,15 @@ from itertools import pairwise
 
 import torch
 
-from recon.arrays import Float, Int, Tensor
+from recon.arrays import Bool, Float, Int, Tensor
 
 NEAR_Z_M = 1e-4
 """Faces that touch this plane are not drawn; no capture has its object this close."""
 
-_FACES_PER_PASS = {"cpu": 1 << 16, "cuda": 1 << 22}
+_FACES_PER_PASS = {"cpu": 1 << 16, "cuda": 1 << 21}
 """Bounds the memory of the scanline tables (about 250 bytes a face); small enough on a CPU to stay in its cache."""
 
-_PIXELS_PER_PASS = {"cpu": 1 << 20, "cuda": 1 << 25}
+_PIXELS_PER_PASS = {"cpu": 1 << 20, "cuda": 1 << 23}
 """Bounds the memory of the pixel lists (about 70 bytes a pixel)."""
 
 _EMPTY = -1
@@ -62,7 +62,7 @@ def nearest_faces(
     vertices = torch.cat([pixels_px, inverse_z[..., None]], -1).flatten(0, 1)
     buffer = torch.full((view_count * height_px * width_px,), _EMPTY, dtype=torch.int64, device=device)
     item_count = view_count * faces.shape[0]
-    step = _FACES_PER_PASS.get(device.type, 1 << 22)
+    step = _FACES_PER_PASS.get(device.type, 1 << 16)
     for first in range(0, item_count, step):
         items = torch.arange(first, min(first + step, item_count), device=device)
         spans = _spans(items, vertices, faces, pixels_px.shape[1], size_px)
@@ -94,11 +94,10 @@ def _spans(
     first_row = first_row[kept]
     line, row = expand_counts(last_row[kept] - first_row)
     row += first_row.index_select(0, line)
-    low_xw, high_xw = _crossings(vertices, triangle[kept], line, row)
-    first_column, last_column = pixel_range(low_xw[:, 0], high_xw[:, 0], width_px)
+    crossings = _crossings(vertices, triangle[kept], line, row)
+    first_column, last_column = pixel_range(crossings[0], crossings[2], width_px)
     drawn = torch.nonzero(first_column < last_column).squeeze(1)
-    low_x, low_w = low_xw[drawn].unbind(1)
-    high_x, high_w = high_xw[drawn].unbind(1)
+    low_x, low_w, high_x, high_w = (values.index_select(0, drawn) for values in crossings)
     item, first_column = kept[line[drawn]], first_column[drawn]
     slope = (high_w - low_w) / (high_x - low_x)
     first_pixel = (view[item] * height_px + row[drawn]) * width_px + first_column
@@ -110,8 +109,8 @@ def _spans(
 
 def _crossings(
     vertices: Float[Tensor, "n 3"], triangle: Int[Tensor, "t 3"], line: Int[Tensor, " m"], row: Int[Tensor, " m"]
-) -> tuple[Float[Tensor, "m 2"], Float[Tensor, "m 2"]]:
-    """(x, 1/z) where the centre line of ``row`` enters and leaves triangle ``line``.
+) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"], Float[Tensor, " m"], Float[Tensor, " m"]]:
+    """x and 1/z where the centre line of ``row`` enters triangle ``line``, and x and 1/z where it leaves.
 
        top o
            |\\        Every row between top and bottom crosses the long edge, and above the middle corner the
@@ -120,16 +119,25 @@ def _crossings(
            | /
     bottom o
     """
-    top, middle, bottom = _by_height(vertices[:, 1].contiguous(), triangle)
-    edges = torch.stack(
-        [_edge_line(vertices, *ends) for ends in ((top, bottom), (top, middle), (middle, bottom))], 1
-    ).flatten(0, 1)
+    top, middle, bottom = (vertices.index_select(0, corner) for corner in _by_height(vertices[:, 1], triangle))
+    ends = torch.stack([top, middle, bottom], 1).flatten(0, 1)
+    slopes = torch.stack([_slopes(top, bottom), _slopes(top, middle), _slopes(middle, bottom)], 1).flatten(0, 1)
     y_px = row.to(vertices.dtype) + 0.5
-    is_below = y_px >= vertices[:, 1].index_select(0, middle).index_select(0, line)
-    first = _at_height(edges.index_select(0, 3 * line), y_px)
-    second = _at_height(edges.index_select(0, 3 * line + 1 + is_below), y_px)
-    is_ordered = first[:, :1] < second[:, :1]
-    return torch.where(is_ordered, first, second), torch.where(is_ordered, second, first)
+    top_px, middle_px, bottom_px = (corner[:, 1].index_select(0, line) for corner in (top, middle, bottom))
+    is_below = y_px >= middle_px
+    upper_px, lower_px = torch.where(is_below, middle_px, top_px), torch.where(is_below, bottom_px, middle_px)
+    base = 3 * line
+    long_end = base + 2 * _is_nearer_below(y_px, top_px, bottom_px)
+    short_end = base + is_below + _is_nearer_below(y_px, upper_px, lower_px)
+    long_x, long_w = _at_height(y_px, ends.index_select(0, long_end), slopes.index_select(0, base))
+    short_x, short_w = _at_height(y_px, ends.index_select(0, short_end), slopes.index_select(0, base + 1 + is_below))
+    enters_long = long_x < short_x
+    return (
+        torch.where(enters_long, long_x, short_x),
+        torch.where(enters_long, long_w, short_w),
+        torch.where(enters_long, short_x, long_x),
+        torch.where(enters_long, short_w, long_w),
+    )
 
 
 def _by_height(
@@ -148,26 +156,28 @@ def _by_height(
     return corners[0], corners[1], corners[2]
 
 
-def _edge_line(
-    vertices: Float[Tensor, "n 3"], upper: Int[Tensor, " t"], lower: Int[Tensor, " t"]
-) -> Float[Tensor, "t 8"]:
-    """Edges as upper (x, y, 1/z), lower (x, y, 1/z), dx/dy, d(1/z)/dy."""
-    start, end = vertices.index_select(0, upper), vertices.index_select(0, lower)
-    change = end - start
-    rise = torch.where(change[:, 1:2] == 0, 1.0, change[:, 1:2])
-    return torch.cat([start, end, change[:, ::2] / rise], 1)
+def _slopes(upper: Float[Tensor, "t 3"], lower: Float[Tensor, "t 3"]) -> Float[Tensor, "t 2"]:
+    """dx/dy and d(1/z)/dy of edges; the same in both faces of an edge."""
+    change = lower - upper
+    return change[:, ::2] / torch.where(change[:, 1:2] == 0, 1.0, change[:, 1:2])
 
 
-def _at_height(edges: Float[Tensor, "m 8"], y_px: Float[Tensor, " m"]) -> Float[Tensor, "m 2"]:
-    """(x, 1/z) of edge lines at given heights.
+def _is_nearer_below(
+    y_px: Float[Tensor, " m"], upper_px: Float[Tensor, " m"], lower_px: Float[Tensor, " m"]
+) -> Bool[Tensor, " m"]:
+    """Whether the lower end of an edge is the nearer one.
 
-    Both faces of an edge compute the very same numbers.  Measured from the nearer end, lines that meet in a vertex
-    are exact there and keep their order beside it.
+    Measured from the nearer end, edges that meet in a vertex are exact there and keep their order beside it.
     """
-    y = y_px[:, None]
-    is_upper = y - edges[:, 1:2] <= edges[:, 4:5] - y
-    near = torch.where(is_upper, edges[:, :3], edges[:, 3:6])
-    return near[:, ::2] + (y - near[:, 1:2]) * edges[:, 6:]
+    return y_px - upper_px > lower_px - y_px
+
+
+def _at_height(
+    y_px: Float[Tensor, " m"], ends: Float[Tensor, "m 3"], slopes: Float[Tensor, "m 2"]
+) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
+    """x and 1/z of edges at given heights."""
+    run_px = y_px - ends[:, 1]
+    return ends[:, 0] + run_px * slopes[:, 0], ends[:, 2] + run_px * slopes[:, 1]
 
 
 def pixel_range(
@@ -179,7 +189,7 @@ def pixel_range(
 
 def _passes(spans: _Spans) -> Iterator[_Spans]:
     """Cut a list of spans into lists of bounded pixel count."""
-    budget = _PIXELS_PER_PASS.get(spans.length_px.device.type, 1 << 22)
+    budget = _PIXELS_PER_PASS.get(spans.length_px.device.type, 1 << 16)
     total = torch.cumsum(spans.length_px, 0)
     pixel_count = int(total[-1]) if total.numel() else 0
     if pixel_count <= budget:

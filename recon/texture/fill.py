@@ -1,7 +1,7 @@
 """Colours for what no photograph shows, and for the space between charts.
 
-Unseen surface gets the harmonic extension of its seen neighbours over the mesh (not over the atlas, where
-neighbours may be far away); the remaining detail is feathered in texel by texel.
+Unseen surface gets the harmonic extension of its seen neighbours over the mesh, not over the atlas, where
+neighbours may lie far away.
 """
 
 import torch
@@ -10,6 +10,8 @@ from recon.arrays import Bool, Float, Int, Tensor
 from recon.scene import TriangleMesh
 from recon.texture.texels import Texels
 
+GREY_LINEAR = 0.2
+"""For an object of which nothing at all is seen."""
 _SWEEPS = 300
 _TOLERANCE = 1e-4
 
@@ -19,16 +21,13 @@ def fill_unseen(
 ) -> Float[Tensor, "n 3"]:
     """Colours for every texel: the given ones where seen, smooth ones over the surface elsewhere."""
     if not bool(is_seen.any()):
-        return torch.full_like(linear, 0.2)
+        return torch.full_like(linear, GREY_LINEAR)
     corner = mesh.faces[texels.face]
     share = texels.barycentrics * is_seen[:, None]
     vertex_colours, vertex_weight = _splat(corner, share, linear, mesh.positions_world.shape[0])
     vertex_colours = _extend_over_mesh(mesh, vertex_colours, vertex_weight > 0)
     smooth = (vertex_colours[corner] * texels.barycentrics[..., None]).sum(1)
-    detail = torch.where(is_seen[:, None], linear - smooth, 0.0)
-    picture = texels.image(torch.cat([detail, is_seen[:, None].to(detail.dtype)], 1))
-    spread = push_pull(picture[..., :3], picture[..., 3]).view(-1, 3)[texels.index]
-    return torch.where(is_seen[:, None], linear, (smooth + 0.0 * spread).clamp(0, 1))
+    return torch.where(is_seen[:, None], linear, smooth)
 
 
 def _splat(
@@ -59,7 +58,8 @@ def _extend_over_mesh(
 
     def laplacian(values: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
         pulled = torch.zeros_like(values).index_add(0, edges[:, 0], stiffness[:, None] * values[edges[:, 1]])
-        return (diagonal[:, None] * values - pulled) * free
+        bent: Tensor = (diagonal[:, None] * values - pulled) * free
+        return bent
 
     residual = -laplacian(start)
     scale = diagonal.clamp_min(1e-20)[:, None]

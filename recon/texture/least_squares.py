@@ -20,7 +20,7 @@ from recon.texture.texels import Texels
 
 ANCHOR = 0.02
 """Pull towards the start, as a share of the mean weight of a texel in the pixels."""
-STEP_COUNT = 12
+STEP_COUNT = 8
 SAMPLE_BUDGET = 8_000_000
 """Samples of all views together; decides how many make a pixel."""
 DARKEST_LINEAR = 0.01
@@ -43,6 +43,20 @@ class PixelRows:
     weight: Float[Tensor, "p 1"]
 
 
+@dataclass(frozen=True)
+class WeighedPhotograph:
+    """A photograph with what the comparison with the others has shown.
+
+    Attributes:
+        gain: Factors on its linear light.
+        credit: Per texel, 0..1.
+    """
+
+    photograph: Photograph
+    gain: Float[Tensor, " 3"]
+    credit: Float[Tensor, " n"]
+
+
 def choose_sample_side(photographs: list[Photograph]) -> int:
     """Samples along a pixel's side: 3 where they fit the budget, as few as 1 for large photographs."""
     pixel_count = sum(int((photograph.trust > 0).sum()) for photograph in photographs)
@@ -50,27 +64,28 @@ def choose_sample_side(photographs: list[Photograph]) -> int:
 
 
 def build_rows(
-    mesh: TriangleMesh, atlas: Atlas, texels: Texels, photographs: list[Photograph], gains: Float[Tensor, "k 3"], raster: Rasterizer
+    mesh: TriangleMesh, atlas: Atlas, texels: Texels, photographs: list[WeighedPhotograph], raster: Rasterizer
 ) -> PixelRows:
     """One equation per trusted pixel of every photograph."""
     slots = texels.slots()
-    side = choose_sample_side(photographs)
+    side = choose_sample_side([item.photograph for item in photographs])
     rows, columns, values, linear, weight = [], [], [], [], []
     start = 0
-    for photograph, gain in zip(photographs, gains, strict=True):
-        pixel, texel, mix = _sample_pixels(mesh, atlas, photograph, raster, side)
+    for item in photographs:
+        pixel, texel, mix = _sample_pixels(mesh, atlas, item.photograph, raster, side)
         row, column, value = _merge(slots[texel], mix, texels.count)
         rows.append(row + start)
         columns.append(column)
         values.append(value)
-        linear.append(photograph.linear.view(-1, 3)[pixel] * gain)
-        weight.append(photograph.trust.view(-1, 1)[pixel])
+        linear.append(item.photograph.linear.view(-1, 3)[pixel] * item.gain)
+        credit = value.new_zeros(pixel.shape[0]).index_add(0, row, value * item.credit[column])
+        weight.append(item.photograph.trust.view(-1)[pixel] * credit)
         start += pixel.shape[0]
     row, column, value = torch.cat(rows), torch.cat(columns), torch.cat(values)
     forward = _sparse(row, column, value, (start, texels.count))
     column, order = torch.sort(column, stable=True)
     backward = _sparse(column, row[order], value[order], (texels.count, start))
-    return PixelRows(forward, backward, torch.cat(linear), torch.cat(weight))
+    return PixelRows(forward, backward, torch.cat(linear), torch.cat(weight)[:, None])
 
 
 def _sample_pixels(
@@ -94,7 +109,8 @@ def _sample_pixels(
     share_x, share_y = (point_px - corner).unbind(-1)
     base = (corner[..., 1] * atlas.size_px + corner[..., 0]).long()
     texel = torch.stack([base, base + 1, base + atlas.size_px, base + atlas.size_px + 1], -1)
-    mix = torch.stack([(1 - share_x) * (1 - share_y), share_x * (1 - share_y), (1 - share_x) * share_y, share_x * share_y], -1)
+    upper = torch.stack([1 - share_x, share_x], -1)
+    mix = torch.cat([upper * (1 - share_y)[..., None], upper * share_y[..., None]], -1)
     return pixel, texel.flatten(1), mix.flatten(1) / side**2
 
 
@@ -104,7 +120,8 @@ def _merge(
     """Sparse entries (row, column, value) with every texel once per pixel."""
     row = torch.arange(slot.shape[0], device=slot.device)[:, None]
     key, order = torch.sort((row * texel_count + slot.clamp_min(0)).view(-1))
-    is_first = torch.nn.functional.pad(key[1:] != key[:-1], (1, 0), value=True)
+    is_first = torch.ones_like(key, dtype=torch.bool)
+    is_first[1:] = key[1:] != key[:-1]
     group = is_first.cumsum(0) - 1
     key = key[is_first]
     value = torch.where(slot >= 0, mix, 0.0).view(-1)[order]

@@ -85,7 +85,7 @@ def _bounds(
 
 
 def find_hidden_faces(mesh: TriangleMesh, charts: Charts, layout: Layout) -> Bool[Tensor, " f"]:
-    """Faces that lie under another face of their own chart in its projection."""
+    """Faces that lie under another face of their own chart in its projection, by a texel or more."""
     face, row, column = covered_texels(layout.positions_px, layout.face_corners)
     chart = charts.chart_of_face[face]
     height, width = int(row.max()) + 1, int(column.max()) + 1

@@ -18,8 +18,33 @@ BORDER_TRUST = (0.03, 0.27, 0.7)
 """Trust gained by a pixel that is 0, 1 and 2 pixels away from the nearest occlusion border."""
 LARGEST_BEND_PX = 3.0
 """Change of the depth step between neighbours, in pixel widths, above which they belong to different surfaces."""
+DEPTH_TOLERANCE_PX = 1.5
+"""How far behind the drawn depth a visible point may lie, in pixel widths; a slope needs no more, 1/z being affine."""
 MIN_COSINE = 0.05
 """Surfaces seen flatter than this (87 degrees) are not seen."""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """The surface points that one photograph sees.
+
+    Attributes:
+        point: Which of the points asked for; every one at most once, ascending.
+        linear: What the photograph shows there, in linear light.
+        trust: 0..1, never 0.
+        cosine: Between the surface normal and the direction to the camera.
+        pixels_per_metre: Resolution of the photograph there, for a surface that faces it.
+    """
+
+    point: Int[Tensor, " m"]
+    linear: Float[Tensor, "m 3"]
+    trust: Float[Tensor, " m"]
+    cosine: Float[Tensor, " m"]
+    pixels_per_metre: Float[Tensor, " m"]
+
+    def weights(self, angle_power: float) -> Float[Tensor, " m"]:
+        """Trust times pixels per area, sharpened by the viewing angle."""
+        return self.trust * self.cosine**angle_power * self.pixels_per_metre**2
 
 
 @dataclass(frozen=True)
@@ -38,33 +63,24 @@ class Photograph:
     trust: Float[Tensor, "h w"]
     inverse_z: Float[Tensor, "h w"]
 
-    def sees(
-        self, positions_world: Float[Tensor, "n 3"], normals_world: Float[Tensor, "n 3"]
-    ) -> tuple[Float[Tensor, "n 2"], Float[Tensor, " n"], Float[Tensor, " n"]]:
-        """Pixel coordinates of surface points, how far to trust the picture there, and the cosine of the view.
-
-        Trust is zero for points that are hidden, outside the picture or turned away.
-        """
-        pixels_px, depth_z_m = (item[0] for item in self.camera.project(positions_world))
+    def sight(self, positions_world: Float[Tensor, "n 3"], normals_world: Float[Tensor, "n 3"]) -> Sighting:
+        """Look surface points up; those hidden, outside the picture, turned away or without trust are left out."""
         to_camera = torch.nn.functional.normalize(self.camera.positions_world - positions_world, dim=1)
         cosine = (to_camera * normals_world).sum(1)
-        picture = torch.stack([self.trust, self.inverse_z], -1)
-        trust, inverse_z = sample(picture, pixels_px).unbind(1)
-        width_m = depth_z_m / self.camera.focal_px[0, 0]
-        slope = (1 - cosine**2).clamp_min(0).sqrt() / cosine.clamp_min(MIN_COSINE)
-        tolerance_m = width_m * (1.0 + slope)
-        is_front = depth_z_m * inverse_z < 1 + tolerance_m / depth_z_m.clamp_min(1e-9)
-        is_near = (depth_z_m > 0) & (pixels_px >= 0).all(1)
-        is_near &= (pixels_px[:, 0] <= self.camera.width_px) & (pixels_px[:, 1] <= self.camera.height_px)
-        is_seen = is_front & is_near & (cosine > MIN_COSINE)
-        return pixels_px, torch.where(is_seen, trust, 0.0), cosine.clamp_min(0)
-
-    def weights(
-        self, trust: Float[Tensor, " n"], cosine: Float[Tensor, " n"], positions_world: Float[Tensor, "n 3"], power: float
-    ) -> Float[Tensor, " n"]:
-        """How much of the surface's detail the picture resolves: pixels per area, sharpened by the viewing angle."""
-        distance_m = (positions_world - self.camera.positions_world).norm(dim=1)
-        return trust * cosine**power * (self.camera.focal_px[0, 0] / distance_m) ** 2
+        point = torch.nonzero(cosine > MIN_COSINE).squeeze(1)
+        cosine = cosine[point]
+        pixels_px, depth_z_m = (item[0] for item in self.camera.project(positions_world[point]))
+        picture = torch.cat([self.linear, self.trust[..., None], self.inverse_z[..., None]], -1)
+        looked_up = sample(picture, pixels_px)
+        focal_px = self.camera.focal_px[0, 0]
+        is_front = depth_z_m * looked_up[:, 4] < 1 + DEPTH_TOLERANCE_PX / focal_px
+        size_px = pixels_px.new_tensor([self.camera.width_px, self.camera.height_px])
+        is_inside = ((pixels_px >= 0) & (pixels_px <= size_px)).all(1) & (depth_z_m > 0)
+        kept = torch.nonzero(is_front & is_inside & (looked_up[:, 3] > 0)).squeeze(1)
+        looked_up = looked_up[kept]
+        return Sighting(
+            point[kept], looked_up[:, :3], looked_up[:, 3], cosine[kept], focal_px / depth_z_m[kept].clamp_min(1e-9)
+        )
 
 
 def observe(view: View, mesh: TriangleMesh, raster: Rasterizer, device: torch.device) -> Photograph:

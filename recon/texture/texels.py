@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from recon.arrays import Bool, Float, Int, Tensor
+from recon.raster.zbuffer import expand_counts
 from recon.scene import TriangleMesh
 from recon.texture.atlas import GUTTER_PX, Atlas
 from recon.texture.scanlines import covered_texels
@@ -50,7 +51,7 @@ def locate_texels(mesh: TriangleMesh, atlas: Atlas) -> Texels:
     """Find the surface point of every texel in a chart or its gutter."""
     size = atlas.size_px
     face_image = _face_image(atlas)
-    reached = face_image
+    reached = _add_outlines(face_image, atlas)
     for _ in range(GUTTER_PX):
         reached = _spread(reached)
     index = torch.nonzero(reached.view(-1) >= 0).squeeze(1)
@@ -72,6 +73,24 @@ def _face_image(atlas: Atlas) -> Int[Tensor, "h w"]:
     face, row, column = covered_texels(atlas.corners_px, atlas.face_corners)
     flat = torch.full((atlas.size_px**2,), -1, dtype=torch.int64, device=face.device)
     return flat.scatter_reduce(0, row * atlas.size_px + column, face, "amax").view(atlas.size_px, atlas.size_px)
+
+
+def _add_outlines(face_image: Int[Tensor, "h w"], atlas: Atlas) -> Int[Tensor, "h w"]:
+    """Also name the texels that a chart's outline crosses, so that the thinnest chart has some."""
+    start = atlas.face_corners.reshape(-1)
+    end = atlas.face_corners.roll(-1, 1).reshape(-1)
+    key = torch.minimum(start, end) * atlas.corners_px.shape[0] + torch.maximum(start, end)
+    _, edge, count = torch.unique(key, return_inverse=True, return_counts=True)
+    border = torch.nonzero(count[edge] == 1).squeeze(1)
+    from_px, to_px = atlas.corners_px[start[border]], atlas.corners_px[end[border]]
+    step_count = (2 * (to_px - from_px).norm(dim=1)).ceil().long() + 1
+    item, step = expand_counts(step_count)
+    share = (step + 0.5) / step_count[item]
+    point = torch.lerp(from_px[item], to_px[item], share[:, None]).floor().long().clamp(0, atlas.size_px - 1)
+    flat = face_image.view(-1)
+    place = point[:, 1] * atlas.size_px + point[:, 0]
+    crossed = torch.full_like(flat, -1).scatter_reduce(0, place, border[item] // 3, "amax")
+    return torch.where(flat >= 0, flat, crossed).view_as(face_image)
 
 
 def _spread(face_image: Int[Tensor, "h w"]) -> Int[Tensor, "h w"]:

@@ -40,7 +40,7 @@ void main() {
     vec3 inside = smoothstep(0.2 * width, 1.2 * width, corner);
     float edge = 1.0 - min(min(inside.x, inside.y), inside.z);
     float finest = max(max(width.x, width.y), width.z);  // faces of a pixel or two are all edge: let them fade
-    base = mix(base, vec3(0.04, 0.16, 0.4), edge * (1.0 - 0.75 * smoothstep(0.15, 0.6, finest)));
+    base = mix(base, vec3(0.04, 0.16, 0.4), edge * mix(1.0, 0.4, smoothstep(0.1, 0.5, finest)));
   }
   colour = vec4(base, 1.0);
 }`;

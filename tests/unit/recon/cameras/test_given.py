@@ -1,0 +1,93 @@
+"""Given cameras: left alone when they agree, refined when they do not."""
+
+import functools
+from dataclasses import replace
+
+import pytest
+import torch
+
+from recon import frames
+from recon.cameras import solve_cameras
+from recon.cameras.rig_state import align_rigid
+from recon.scene import Camera, Capture
+from recon.settings import NvdiffrecSettings, OptimiseSettings, Settings
+from scenes import Faults, make_capture, orbit6_cameras, toy
+
+CPU = torch.device("cpu")
+SCENE = toy()
+SIZE_PX = 128
+TRUTH = orbit6_cameras(SCENE, SIZE_PX)
+
+
+@functools.cache
+def _capture(faults: Faults = Faults()) -> Capture:
+    return make_capture(SCENE, TRUTH, faults, supersample=3)
+
+
+def _object_error_m(capture: Capture) -> float:
+    """How far the object's points, placed by each camera, are from their true place after one common alignment."""
+    placed, true = [], []
+    for view, camera in zip(capture.views, TRUTH, strict=True):
+        centre = frames.transform_points(frames.invert_rigid(camera.world_from_camera), torch.zeros(1, 3).double())
+        points = centre * 0 + torch.tensor([[0.0, 0, 1], [0.1, 0, 1], [0, 0.1, 1], [0, 0, 1.1]]).double()
+        placed.append(frames.transform_points(view.posed_camera.world_from_camera, points))
+        true.append(frames.transform_points(camera.world_from_camera, points))
+    first, second = torch.cat(placed), torch.cat(true)
+    return float((frames.transform_points(align_rigid(first, second), first) - second).norm(dim=1).max())
+
+
+def test_cameras_that_agree_are_returned_untouched() -> None:
+    """Clean depth and true cameras: exactly the given cameras, and the agreement on record."""
+    solved = solve_cameras(_capture(), Settings(), CPU)
+    assert solved.cameras_source == "given"
+    for view, camera in zip(solved.views, TRUTH, strict=True):
+        assert torch.equal(view.posed_camera.world_from_camera, camera.world_from_camera)
+    assert "apart" in solved.inferences[-1].evidence
+    assert not solved.warnings
+
+
+def test_noisy_depth_is_no_reason_to_move_good_cameras() -> None:
+    """Sensor noise alone does not call for refinement."""
+    solved = solve_cameras(_capture(Faults(has_sensor_noise=True)), Settings(), CPU)
+    assert solved.cameras_source == "given"
+
+
+@pytest.mark.parametrize(("turn_deg", "shift_m"), [(2.0, 0.005), (5.0, 0.015)])
+def test_misplaced_cameras_are_refined(turn_deg: float, shift_m: float) -> None:
+    """Cameras off by degrees and millimetres come back to a small part of a pixel, and the user is told."""
+    capture = _capture(Faults(turn_deg=turn_deg, shift_m=shift_m, seed=1))
+    solved = solve_cameras(capture, Settings(), CPU)
+    assert solved.cameras_source == "refined"
+    assert _object_error_m(solved) < 0.03 * _object_error_m(capture)
+    assert "refined" in solved.warnings[0]
+
+
+def test_refinement_can_be_switched_off() -> None:
+    """refine_cameras = off keeps even wrong cameras."""
+    capture = _capture(Faults(turn_deg=2.0))
+    settings = Settings(nvdiffrec=NvdiffrecSettings(optimise=OptimiseSettings(refine_cameras="off")))
+    solved = solve_cameras(capture, settings, CPU)
+    for before, after in zip(capture.views, solved.views, strict=True):
+        assert torch.equal(before.posed_camera.world_from_camera, after.posed_camera.world_from_camera)
+
+
+def test_refinement_does_not_depend_on_the_world_frame() -> None:
+    """Moving all given cameras together moves the refined ones with them."""
+    capture = _capture(Faults(turn_deg=2.0, seed=2))
+    motion = frames.rigid_from_twist(torch.tensor([0.4, -0.9, 0.3, 1.0, -2.0, 0.5], dtype=torch.float64))
+    views = tuple(
+        replace(view, camera=Camera(view.posed_camera.intrinsics, motion @ view.posed_camera.world_from_camera))
+        for view in capture.views
+    )
+    here = solve_cameras(capture, Settings(), CPU)
+    there = solve_cameras(replace(capture, views=views), Settings(), CPU)
+    for first, second in zip(here.views, there.views, strict=True):
+        expected = motion @ first.posed_camera.world_from_camera
+        assert torch.allclose(second.posed_camera.world_from_camera, expected, atol=1e-5)
+
+
+def test_photographs_without_depth_keep_their_cameras() -> None:
+    """Without depth there is nothing to compare."""
+    capture = _capture()
+    bare = replace(capture, views=tuple(replace(view, depth=None) for view in capture.views))
+    assert solve_cameras(bare, Settings(), CPU).cameras_source == "given"
