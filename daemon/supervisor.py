@@ -1,0 +1,235 @@
+"""The loop: scan, file, dispatch, show; and stop when told.
+
+Everything slow happens elsewhere (threads for files, processes for reconstruction), everything decided happens
+here, in one thread, so that there is exactly one order of events.  Signal handlers only set a flag.
+"""
+
+import os
+import selectors
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+
+from daemon import archive_drop, failpoints, folders
+from daemon.config import Config
+from daemon.dispatch import Dispatch
+from daemon.errors import ErrorCode, Failure, ShareOffline, StoreFull
+from daemon.filing import Filing
+from daemon.jobs import JobState
+from daemon.ledger import Ledger
+from daemon.notify import ServiceManager
+from daemon.publish import rename_numbered
+from daemon.reception import Reception
+from daemon.retention import remove_expired
+from daemon.snapshot import INPUT_DIR
+from daemon.status import StatusBoard
+from daemon.store import Store, open_store
+from daemon.watcher import Watcher
+
+log = structlog.get_logger()
+
+LONGEST_SLEEP_S = 5.0
+POLL_BUSY_S = 0.5
+SCAN_SHARE = 0.01
+"""Largest share of a core that idle scanning may take: an expensive scan is repeated less often."""
+SLOWEST_SCAN_S = 10.0
+FASTEST_SCAN_SHARE = 0.2
+"""The same while events keep arriving."""
+OFFLINE_PAUSE_S = 1.0
+PURGE_INTERVAL_S = 30.0
+FULL_PAUSE_S = 1.0
+
+
+def serve_share(config: Config) -> None:
+    """Serve until told to stop; when the table's disk is full, begin again as after a crash once there is room.
+
+    Raises:
+        StoreError: The table is locked, read-only or damaged; nothing was changed.
+    """
+    while True:
+        store = open_store(config.database)
+        try:
+            Supervisor(config, store).serve()
+        except StoreFull as error:
+            log.error("the job table cannot be written; waiting for room", reason=str(error))
+            time.sleep(FULL_PAUSE_S)
+        else:
+            return
+        finally:
+            store.close()
+
+
+class Supervisor:
+    """Owns every part of the daemon and turns them in order."""
+
+    def __init__(self, config: Config, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        self._config = config
+        self._clock = clock
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self.ledger = Ledger(store)
+        self.watcher = Watcher(config.root, self._wake_to_scan)
+        self.reception = Reception(config, self.ledger, self.watcher, clock)
+        self.filing = Filing(config, self.ledger, self.reception, self.wake, clock)
+        self.dispatch = Dispatch(config, self.ledger, self.reception, self.filing, clock)
+        self.board = StatusBoard(config, self.ledger, self.reception, self.filing, self.dispatch, clock)
+        self._service = ServiceManager()
+        self._retry_signatures: dict[str, tuple[int, int]] = {}
+        self._is_stopping = False
+        self._next_scan_s = self._next_purge_s = 0.0
+        self._earliest_scan_s = 0.0
+        self._next_retry_scan_s = 0.0
+
+    def wake(self) -> None:
+        """Make the loop turn now; callable from any thread."""
+        with suppress(BlockingIOError, OSError):
+            os.write(self._wake_write, b"t")
+
+    def _wake_to_scan(self) -> None:
+        with suppress(BlockingIOError, OSError):
+            os.write(self._wake_write, b"s")
+
+    def request_stop(self) -> None:
+        """Make the loop end after its present turn."""
+        self._is_stopping = True
+        self.wake()
+
+    def serve(self) -> None:
+        """Run until a stop is requested; every job's state is in the table when this returns."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.request_stop())
+        self.recover()
+        log.info(
+            "daemon serves",
+            root=str(self._config.root),
+            state=str(self._config.state),
+            settle_s=self.reception.settle_s,
+        )
+        is_announced = False
+        try:
+            while not self._is_stopping:
+                self.turn()
+                if not is_announced:
+                    self._service.ready()
+                    is_announced = True
+                self._service.alive(f"{len(self.ledger)} jobs")
+                self.rest()
+        finally:
+            self._service.stopping()
+            self.close()
+            log.info("daemon stopped")
+
+    def close(self) -> None:
+        """Stop the workers and finish the file work at hand; running jobs go back to the queue."""
+        self.watcher.stop_listening()
+        self.dispatch.stop()
+        self.filing.stop()
+        self.board.write_health()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def recover(self) -> None:
+        """Finish or repeat what was under way when the daemon last ended."""
+        for job in self.ledger.in_state(JobState.RUNNING):
+            if job.attempts >= self._config.worker.max_attempts:
+                message = f"The reconstruction was interrupted {job.attempts} times."
+                self.ledger.fail(job, Failure(ErrorCode.JOB_INTERRUPTED, message, details={"attempts": job.attempts}))
+            else:
+                self.ledger.move(job, JobState.QUEUED, "interrupted by a stop of the daemon")
+        for job in self.ledger.in_state(JobState.QUEUED):
+            if not job.input_sha256 or not (self.filing.job_dir(job.job_id) / INPUT_DIR).is_dir():
+                self.ledger.move(job, JobState.WAITING, "looked at again after a restart", input_sha256="")
+        with suppress(OSError), folders.opened(self._config.root, "inbox") as inbox_fd:
+            archive_drop.finish_interrupted(inbox_fd)
+
+    def turn(self) -> None:
+        """Do everything that is due now, once."""
+        now_s = self._clock()
+        if now_s >= self._next_scan_s:
+            self._scan(now_s)
+        if not self.board.offline_reason:
+            self.filing.round()
+        self.dispatch.round()
+        if not self.board.offline_reason:
+            self.filing.round()
+        self.board.round()
+        if now_s >= self._next_purge_s:
+            self._next_purge_s = now_s + PURGE_INTERVAL_S
+            self._purge_work()
+            if not self.board.offline_reason:
+                remove_expired(self._config, self.ledger.store, time.time())
+
+    def _scan(self, now_s: float) -> None:
+        cost_before_s = time.thread_time()
+        try:
+            self.reception.round()
+            if now_s >= self._next_retry_scan_s:
+                self._next_retry_scan_s = now_s + self._config.intake.scan_s
+                self._return_retried()
+            self.watcher.listen()
+        except ShareOffline as error:
+            if not self.board.offline_reason:
+                log.warning("share offline; jobs keep their state", reason=str(error))
+            self.board.offline_reason = str(error)
+            self._next_scan_s = now_s + min(OFFLINE_PAUSE_S, self._config.intake.scan_s)
+            return
+        if self.board.offline_reason:
+            log.info("share online again")
+            self.board.offline_reason = ""
+        cost_s = time.thread_time() - cost_before_s
+        pause_s = min(cost_s / SCAN_SHARE, SLOWEST_SCAN_S)
+        self._earliest_scan_s = now_s + cost_s / FASTEST_SCAN_SHARE
+        due_s = self.reception.next_s
+        is_quiet = due_s >= now_s + self._config.intake.scan_s
+        self._next_scan_s = max(due_s, now_s + pause_s) if is_quiet else max(due_s, self._earliest_scan_s)
+
+    def _return_retried(self) -> None:
+        """Move folders in which somebody put RETRY back to the inbox."""
+        for place in self.watcher.wanted_retries(self._retry_signatures):
+            parent, _, name = place.rpartition("/")
+            try:
+                with (
+                    folders.opened(self._config.root, parent) as parent_fd,
+                    folders.opened(self._config.root, "inbox") as inbox_fd,
+                ):
+                    failpoints.hit("before:retry-returned")
+                    rename_numbered(parent_fd, name, inbox_fd, name)
+                    failpoints.hit("after:retry-returned")
+                log.info("job returns to the inbox", place=place)
+                self.wake()
+            except OSError as error:
+                log.warning("RETRY cannot be followed", place=place, reason=str(error))
+
+    def _purge_work(self) -> None:
+        """Remove private folders of jobs that have ended."""
+        with suppress(OSError):
+            for folder in self._config.work.iterdir():
+                if folder.name not in self.ledger and not self.filing.is_at_work(folder.name):
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def rest(self) -> None:
+        """Wait for an event, a worker's message, finished file work, or the next due time."""
+        deadlines = [self._next_scan_s, self.dispatch.next_s(), self.filing.next_s(), self.board.next_s()]
+        deadlines.append(self._clock() + LONGEST_SLEEP_S)
+        if any(executor.job_id or not executor.is_idle for executor in self.dispatch.executors):
+            deadlines.append(self._clock() + POLL_BUSY_S)
+        timeout_s = max(min(deadline for deadline in deadlines if deadline is not None) - self._clock(), 0.0)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake_read, selectors.EVENT_READ)
+            for executor in self.dispatch.executors:
+                if executor.report_fd >= 0:
+                    selector.register(executor.report_fd, selectors.EVENT_READ)
+            ready = {key.fd for key, _ in selector.select(timeout_s)}
+        if self._wake_read in ready:
+            self._answer_wake()
+
+    def _answer_wake(self) -> None:
+        with suppress(BlockingIOError):
+            while reasons := os.read(self._wake_read, 4096):
+                if b"s" in reasons:
+                    self._next_scan_s = min(self._next_scan_s, max(self._earliest_scan_s, self._clock()))

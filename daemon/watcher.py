@@ -1,0 +1,173 @@
+"""What is on the share: the periodic scan is the truth, events only wake it early.
+
+An event library loses events under load, on network mounts, and for what arrives inside a folder that was moved
+in; so nothing is ever concluded from an event, nor from its absence.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
+
+from daemon import folders, names
+from daemon.errors import ShareOffline
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A folder or an archive in inbox/ that may be a job.
+
+    Attributes:
+        folder: Relative to inbox/; "BATCH/NAME" inside a batch.
+        is_archive: A file NAME.zip that has no folder of its own yet.
+        signature: Differs when something was added, removed or renamed directly inside.
+    """
+
+    folder: str
+    inode: int
+    owner_uid: int
+    is_archive: bool
+    signature: tuple[int, int, int]
+
+
+class Watcher:
+    """Scans the share.
+
+    Args:
+        root: The share.
+        wake: Called from another thread when something may have happened.
+    """
+
+    def __init__(self, root: Path, wake: Callable[[], None]) -> None:
+        self._root = root
+        self._wake = wake
+        self._observer: BaseObserver | None = None
+        self._watched_inode = 0
+        self.batches: set[str] = set()
+        self.cancelled_batches: set[str] = set()
+        """Batches that have CANCEL beside their jobs, at the last scan."""
+
+    def check_online(self) -> None:
+        """Make sure that the share is there.
+
+        Raises:
+            ShareOffline: The sentinel or a folder is missing, or the share does not answer.
+        """
+        try:
+            os.stat(self._root / names.SENTINEL, follow_symlinks=False)
+            for name in ("inbox", "done", "failed"):
+                os.stat(self._root / name)
+        except OSError as error:
+            raise ShareOffline(f"the share {self._root} is offline: {error.strerror} ({error.filename})") from None
+
+    def scan(self) -> list[Candidate]:
+        """List everything in inbox/ that may be a job.
+
+        Raises:
+            ShareOffline: The share vanished before or during the scan: what was not seen may still be there.
+        """
+        self.check_online()
+        try:
+            with folders.opened(self._root, "inbox") as inbox_fd:
+                found = list(self._list(inbox_fd, ""))
+                self.cancelled_batches.clear()
+                for batch in sorted(self.batches):
+                    found += self._list_batch(inbox_fd, batch)
+        except OSError as error:
+            raise ShareOffline(f"inbox/ cannot be listed: {error.strerror}") from None
+        self.check_online()
+        return [candidate for candidate in found if candidate.folder not in self.batches]
+
+    def _list_batch(self, inbox_fd: int, batch: str) -> list[Candidate]:
+        try:
+            with folders.opened(inbox_fd, batch) as batch_fd:
+                if any(names.control_word(name) == "cancel" for name in os.listdir(batch_fd)):
+                    self.cancelled_batches.add(batch)
+                return list(self._list(batch_fd, batch + "/"))
+        except (FileNotFoundError, NotADirectoryError):
+            self.batches.discard(batch)
+            return []
+
+    def _list(self, folder_fd: int, prefix: str) -> Iterator[Candidate]:
+        with os.scandir(folder_fd) as entries:
+            for entry in entries:
+                if names.is_ignored(entry.name) or (
+                    prefix and (names.is_own(entry.name) or names.control_word(entry.name))
+                ):
+                    continue
+                with suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    if is_folder or entry.name.lower().endswith(".zip"):
+                        signature = (status.st_ino, status.st_mtime_ns, 0 if is_folder else status.st_size)
+                        yield Candidate(prefix + entry.name, status.st_ino, status.st_uid, not is_folder, signature)
+
+    def wanted_retries(self, seen: dict[str, tuple[int, int]]) -> list[str]:
+        """Folders in done/ and failed/ in which somebody put RETRY.
+
+        Args:
+            seen: Signatures of folders without RETRY at the last scan; updated.
+        """
+        wanted: list[str] = []
+        for area in ("failed", "done"):
+            with suppress(OSError), folders.opened(self._root, area) as area_fd:
+                for name in sorted(os.listdir(area_fd)):
+                    wanted += _retries_in(area_fd, f"{area}/{name}", name, seen, is_batch_possible=True)
+        return wanted
+
+    def listen(self) -> None:
+        """(Re)start listening for events on inbox/; on failure the scan alone does the work."""
+        try:
+            inode = os.stat(self._root / "inbox").st_ino
+            if self._observer is not None and self._observer.is_alive() and inode == self._watched_inode:
+                return
+            self.stop_listening()
+            observer = Observer()
+            observer.schedule(_Waker(self._wake), str(self._root / "inbox"), recursive=False)
+            observer.start()
+            self._observer, self._watched_inode = observer, inode
+        except (OSError, RuntimeError) as error:
+            log.warning("events are not available; the periodic scan goes on", reason=str(error))
+
+    def stop_listening(self) -> None:
+        """Stop the event thread."""
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer = None
+
+
+class _Waker(FileSystemEventHandler):
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """Any event at all is a reason to scan, and nothing more."""
+        self._wake()
+
+
+def _retries_in(
+    area_fd: int, place: str, name: str, seen: dict[str, tuple[int, int]], *, is_batch_possible: bool
+) -> list[str]:
+    """The folder itself, or the jobs of a batch one level down, if RETRY is in them."""
+    with suppress(OSError), folders.opened(area_fd, name) as folder_fd:
+        status = os.fstat(folder_fd)
+        signature = (status.st_ino, status.st_mtime_ns)
+        if seen.get(place) == signature:
+            return []
+        inside = os.listdir(folder_fd)
+        if any(names.control_word(inner) == "retry" for inner in inside):
+            return [place]
+        is_outcome = "error.json" in inside or "result.json" in inside
+        if is_batch_possible and not is_outcome:
+            jobs = [_retries_in(folder_fd, f"{place}/{job}", job, seen, is_batch_possible=False) for job in inside]
+            return [found for retries in jobs for found in retries]
+        seen[place] = signature
+    return []

@@ -1,0 +1,173 @@
+"""The report page in a real browser, opened from a file with no network."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import axe_core_python
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+import reports
+from recon.previews.report_html import Failure, write_report_html
+
+pytestmark = [pytest.mark.needs("chromium", "chromedriver"), pytest.mark.timeout(120)]
+
+HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(2)>\N{RIGHT-TO-LEFT OVERRIDE}gnp" + "w" * 180
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-dev-shm-usage",
+)
+AXE = Path(axe_core_python.__file__).with_name("axe.min.js")
+
+CENTRE_PIXEL = """
+const copy = document.createElement("canvas"), canvas = document.querySelector("canvas");
+[copy.width, copy.height] = [canvas.width, canvas.height];
+const context = copy.getContext("2d");
+context.drawImage(canvas, 0, 0);
+const at = (x, y) => [...context.getImageData(Math.floor(x * copy.width), Math.floor(y * copy.height), 1, 1).data];
+return [at(0.5, 0.5), at(0.02, 0.02)];
+"""
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("pages")
+    report = reports.box_report(folder)
+    write_report_html(folder / "report.html", HOSTILE, report, folder)
+    failure = Failure("INPUT_CORRUPT", HOSTILE, "Copy it again.", HOSTILE, "capture", "{}")
+    write_report_html(folder / "failed.html", HOSTILE, failure=failure)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+def resize(browser: webdriver.Chrome, width_px: int, theme: str) -> None:
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width_px, "height": 800, "deviceScaleFactor": 1, "mobile": False},
+    )
+    features = [{"name": "prefers-color-scheme", "value": theme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+@pytest.fixture
+def canvas(browser: webdriver.Chrome, pages: Path) -> WebElement:
+    """The viewer after its first picture was drawn."""
+    resize(browser, 1200, "light")
+    browser.get((pages / "report.html").as_uri())
+    WebDriverWait(browser, 20).until(lambda driver: driver.execute_script(CENTRE_PIXEL)[0][3] == 255)
+    return browser.find_element(By.TAG_NAME, "canvas")
+
+
+def settled_pixel(browser: webdriver.Chrome) -> list[int]:
+    """The canvas's centre once every requested frame is drawn."""
+    browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+    pixel: list[int] = browser.execute_script(CENTRE_PIXEL)[0]
+    return pixel
+
+
+def picture(browser: webdriver.Chrome) -> str:
+    settled_pixel(browser)
+    address: str = browser.execute_script("return document.querySelector('canvas').toDataURL()")
+    return address
+
+
+def test_model_is_drawn_in_front_of_nothing(browser: webdriver.Chrome, canvas: WebElement) -> None:
+    """The canvas's centre shows the box, its corner is empty, and the console has no error."""
+    centre, corner = browser.execute_script(CENTRE_PIXEL)
+    assert centre[3] == 255
+    assert corner == [0, 0, 0, 0]
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_modes_change_what_is_drawn(browser: webdriver.Chrome, canvas: WebElement) -> None:
+    """Each mode draws another picture; coverage paints the seen side green, error paints it dark blue."""
+    drawn = {}
+    for mode in ("texture", "shape", "wireframe", "coverage", "error"):
+        browser.find_element(By.CSS_SELECTOR, f"input[value={mode}]").click()
+        drawn[mode] = (picture(browser), settled_pixel(browser))
+    assert len({address for address, _ in drawn.values()}) == 5
+    red, green, blue, _ = drawn["coverage"][1]
+    assert green > 2 * red
+    assert green > blue
+    red, green, blue, _ = drawn["error"][1]
+    assert blue > 2 * max(red, green)
+
+
+def test_keyboard_buttons_and_wheel_move_the_model(browser: webdriver.Chrome, canvas: WebElement) -> None:
+    """Every control changes the picture, and reset brings the first one back."""
+    first = picture(browser)
+    canvas.click()
+    assert picture(browser) == first
+    moves = {
+        "key": lambda: canvas.send_keys(Keys.ARROW_RIGHT),
+        "plus": lambda: canvas.send_keys("+"),
+        "drag": lambda: ActionChains(browser).drag_and_drop_by_offset(canvas, 60, 20).perform(),
+        "button": lambda: browser.find_element(By.CSS_SELECTOR, "[data-action=up]").click(),
+    }
+    for name, move in moves.items():
+        move()
+        assert picture(browser) != first, name
+        browser.find_element(By.CSS_SELECTOR, "[data-action=reset]").click()
+        assert picture(browser) == first, name
+
+
+def test_wheel_zooms_only_with_focus(browser: webdriver.Chrome, canvas: WebElement) -> None:
+    """The wheel scrolls the page past the canvas until the canvas was clicked."""
+    first = picture(browser)
+    wheel = "document.querySelector('canvas').dispatchEvent(new WheelEvent('wheel', {deltaY: 200, cancelable: true}))"
+    assert browser.execute_script("return " + wheel) is True
+    assert picture(browser) == first
+    canvas.click()
+    assert browser.execute_script("return " + wheel) is False
+    assert picture(browser) != first
+
+
+@pytest.mark.parametrize("name", ["report.html", "failed.html"])
+def test_nothing_is_requested(browser: webdriver.Chrome, pages: Path, name: str) -> None:
+    """The browser opens the file itself and nothing else; hostile text runs no script."""
+    browser.get_log("performance")
+    address = (pages / name).as_uri()
+    browser.get(address)
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    requests = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    assert {url for url in requests if not url.startswith("data:")} == {address}
+    assert browser.execute_script("return document.images.length") == (1 if name == "report.html" else 0)
+    assert browser.find_element(By.TAG_NAME, "h1").text.startswith("</title><script>alert(1)</script>")
+
+
+@pytest.mark.parametrize("name", ["report.html", "failed.html"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width_px", [1200, 390])
+def test_page_is_accessible(browser: webdriver.Chrome, pages: Path, width_px: int, theme: str, name: str) -> None:
+    """axe-core finds nothing, in both themes, on a desk and on a phone, and nothing sticks out sideways."""
+    resize(browser, width_px, theme)
+    browser.get((pages / name).as_uri())
+    browser.execute_script(AXE.read_text("utf-8"))
+    found = browser.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
+    assert [(issue["id"], issue["impact"]) for issue in found["violations"]] == []
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width_px
