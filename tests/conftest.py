@@ -1,0 +1,67 @@
+"""Which tests run here: the GPU tier and tests that need a program; nothing is left out in silence.
+
+A left-out test is deselected, never skipped, and named at the end of the run.  With ``CI=true`` a test that
+wants for a program fails instead.  GPU tests run when ``MESHDROP_GPU=1`` promises a GPU, and then a machine
+without one fails them.
+"""
+
+import os
+import shutil
+
+import pytest
+
+LEFT_OUT = pytest.StashKey[dict[str, str]]()
+"""Test identifier to the reason why it was left out."""
+
+
+def missing_programs(item: pytest.Item) -> list[str]:
+    """The programs named by the test's ``needs`` markers that this machine lacks."""
+    wanted = [program for marker in item.iter_markers("needs") for program in marker.args]
+    return [program for program in wanted if shutil.which(program) is None]
+
+
+def reason_to_leave_out(item: pytest.Item) -> str | None:
+    """Why this test cannot run here, or None."""
+    if item.get_closest_marker("gpu") and os.environ.get("MESHDROP_GPU") != "1":
+        return "GPU tier: no GPU was promised (MESHDROP_GPU=1)"
+    missing = missing_programs(item)
+    if missing and os.environ.get("CI") != "true":
+        return f"not installed: {', '.join(missing)}"
+    return None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LEFT_OUT] = {}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    reasons = {item: reason for item in items if (reason := reason_to_leave_out(item))}
+    config.stash[LEFT_OUT].update({item.nodeid: reason for item, reason in reasons.items()})
+    config.hook.pytest_deselected(items=list(reasons))
+    items[:] = [item for item in items if item not in reasons]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if missing := missing_programs(item):
+        pytest.fail(f"needs {', '.join(missing)}; with CI=true no test may be left out", pytrace=False)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    worker_output = getattr(session.config, "workeroutput", None)  # in the processes of pytest-xdist only
+    if worker_output is not None:
+        worker_output["left_out"] = session.config.stash[LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    """Every process of pytest-xdist collects the same tests; take over what it left out."""
+    config: pytest.Config = node.config  # type: ignore[attr-defined]
+    config.stash[LEFT_OUT].update(getattr(node, "workeroutput", {}).get("left_out", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    left_out = terminalreporter.config.stash[LEFT_OUT]
+    if left_out:
+        terminalreporter.section("left out on this machine")
+        for node_id, reason in sorted(left_out.items()):
+            terminalreporter.line(f"{node_id} ({reason})")

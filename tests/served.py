@@ -1,0 +1,162 @@
+"""A share with its daemon for tests: in this process, turned by hand, or as a real process that may be killed."""
+
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from daemon.config import Config, load_config
+from daemon.jobs import Job
+from daemon.share import ShareLock, check_share, create_share
+from daemon.store import open_store, open_store_for_reading
+from daemon.supervisor import Supervisor, serve_share
+
+QUICK_INTAKE: dict[str, object] = {
+    "scan_s": 0.05,
+    "settle_s": 0.1,
+    "damaged_after_s": 0.4,
+    "incomplete_after_s": 0.8,
+}
+QUICK_WORKER: dict[str, object] = {"entry": "fakes:reconstruct", "preload": [], "cancel_grace_s": 0.5}
+
+TESTS = Path(__file__).parent
+_forkserver = multiprocessing.get_context("forkserver")
+_forkserver.set_forkserver_preload(["served"])
+
+
+def make_config(base: Path, **tables: dict[str, object]) -> Config:
+    """A configuration with short times for a new share below ``base``."""
+    create_share(base / "share")
+    sections: dict[str, Any] = {
+        **tables,
+        "intake": QUICK_INTAKE | tables.get("intake", {}),
+        "worker": QUICK_WORKER | tables.get("worker", {}),
+    }
+    config = load_config(root=base / "share", state=base / "state", **sections)
+    check_share(config)
+    return config
+
+
+class ServedShare:
+    """A daemon in this process (its workers are real processes), turned until something is true."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.store = open_store(config.database)
+        self.supervisor = Supervisor(config, self.store)
+        self.supervisor.recover()
+
+    def until(self, is_true: Callable[[], object], timeout_s: float = 20.0) -> None:
+        """Turn the loop until the condition holds; fail the test after the timeout."""
+        deadline_s = time.monotonic() + timeout_s
+        while not is_true():
+            assert time.monotonic() < deadline_s, f"still waiting; jobs: {self.states()}"
+            self.supervisor.turn()
+            if not is_true():
+                self.supervisor.rest()
+
+    def for_s(self, duration_s: float) -> None:
+        """Turn the loop for some time."""
+        end_s = time.monotonic() + duration_s
+        while time.monotonic() < end_s:
+            self.supervisor.turn()
+            time.sleep(0.01)
+
+    def states(self) -> dict[str, str]:
+        """Folder to state of the latest jobs."""
+        return {job.folder: job.state.value for job in [*self.store.recent(50)[::-1], *self.store.active()]}
+
+    def job(self, folder: str) -> Job:
+        """The newest job of a folder."""
+        found = self.store.find(folder)
+        assert found is not None, f"no job for {folder}"
+        return found
+
+    def close(self) -> None:
+        """Stop as on SIGTERM."""
+        self.supervisor.close()
+        self.store.close()
+
+
+@contextmanager
+def served(base: Path, **tables: dict[str, object]) -> Iterator[ServedShare]:
+    """Serve a new or existing share below ``base``."""
+    share = ServedShare(make_config(base, **tables))
+    try:
+        yield share
+    finally:
+        share.close()
+
+
+def _serve(base: Path, tables: dict[str, dict[str, object]], environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    config = make_config(base, **tables)
+    lock = ShareLock(config)
+    serve_share(config)
+    lock.release()
+
+
+class DaemonProcess:
+    """A real daemon process on the share below ``base``."""
+
+    def __init__(self, base: Path, environment: dict[str, str] | None = None, **tables: dict[str, object]) -> None:
+        self._base = base
+        self._process = _forkserver.Process(target=_serve, args=(base, tables, environment or {}))
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the daemon."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs; negative: the signal that killed it."""
+        return self._process.exitcode
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait for its end."""
+        self._process.join(timeout_s)
+        return self._process.exitcode
+
+    def _serves(self) -> bool:
+        try:
+            return bool(json.loads((self._base / "state/health.json").read_text())["pid"] == self.pid)
+        except FileNotFoundError:
+            return False
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        self._process.kill()
+        self._process.join()
+
+    def stop(self) -> None:
+        """As systemd would, once it serves."""
+        assert wait_until(self._serves), "the daemon never served"
+        self._process.terminate()
+        self._process.join(20)
+        assert self._process.exitcode == 0
+
+
+def wait_until(is_true: Callable[[], object], timeout_s: float = 20.0) -> bool:
+    """Poll a condition."""
+    deadline_s = time.monotonic() + timeout_s
+    while not is_true():
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def jobs_on_record(config_state: Path) -> list[Job]:
+    """All jobs of a table, active and ended."""
+    store = open_store_for_reading(config_state / "jobs.sqlite3")
+    try:
+        return [*store.active(), *store.recent(1000)]
+    finally:
+        store.close()
