@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """O_NONBLOCK: opening a FIFO must return at once; it has no effect on regular files."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileSeen:
     """What tells one content of a file from another without reading it."""
 
@@ -97,7 +98,7 @@ def list_tree(folder_fd: int, limits: TreeLimits) -> Tree:
         with os.scandir(descriptor) as entries:
             found = list(_capped(entries, limits.max_files))
         for entry in found:
-            relative = prefix + entry.name
+            relative = sys.intern(prefix + entry.name)  # 10,000 waiting folders hold the same few names
             word = names.control_word(entry.name) if depth == 0 else ""
             if word:
                 control[word] = (*control.get(word, ()), entry.name)
@@ -117,12 +118,16 @@ def list_tree(folder_fd: int, limits: TreeLimits) -> Tree:
 
     walk(folder_fd, "", 0)
     tree = Tree(files, tuple(sorted(top_folders)), control, tuple(sorted(temporary)))
+    _check_total(tree, limits)
+    return tree
+
+
+def _check_total(tree: Tree, limits: TreeLimits) -> None:
     if tree.total_bytes > limits.max_job_bytes:
         raise InputTooLarge(
             f"The folder holds {tree.total_bytes:,} bytes; at most {limits.max_job_bytes:,} are accepted.",
             details={"bytes": tree.total_bytes, "limit_bytes": limits.max_job_bytes},
         )
-    return tree
 
 
 def _capped(entries: Iterator[os.DirEntry[str]], max_files: int) -> Iterator[os.DirEntry[str]]:

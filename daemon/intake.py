@@ -5,6 +5,7 @@ before.  Nothing depends on wall-clock time: only on equality and on the monoton
 past or the future and clock jumps change nothing.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -15,7 +16,7 @@ from daemon.config import Config
 from daemon.contents import Contents, only_archive, opened_contents
 from daemon.errors import ErrorCode, Failure, failure_from_error
 from daemon.folders import FileSeen, Tree
-from daemon.options import JobOptions, build_options, parse_options
+from daemon.options import JobOptions, build_options, default_options, parse_options
 from recon.capture.layout import find_layout
 from recon.errors import CaptureError, CorruptInput, ForbiddenFile, InvalidArchive, InvalidOptions, ReconError
 
@@ -241,8 +242,10 @@ def read_options(contents: Contents, defaults: Mapping[str, object], max_image_p
         raise InvalidOptions(
             f"{files[0]} and {files[1]} are both there.", file=files[1], suggestion="Keep one of them."
         )
-    values = parse_options(files[0], contents.read(files[0], names.MAX_OPTIONS_BYTES)) if files else {}
-    return build_options(values, defaults, max_image_pixels, files[0] if files else "the configuration's defaults")
+    if not files:
+        return default_options(json.dumps(defaults, sort_keys=True, default=str), max_image_pixels)
+    values = parse_options(files[0], contents.read(files[0], names.MAX_OPTIONS_BYTES))
+    return build_options(values, defaults, max_image_pixels, files[0])
 
 
 def _refuse_when_settled(error: ReconError, quiet: Quiet) -> Look:
@@ -270,7 +273,12 @@ def _wait_or_give_up(found: Inspection, quiet: Quiet, tree: Tree, config: Config
     if is_promised or not found.missing:
         patience_s = min(patience_s, config.intake.damaged_after_s)
     if quiet.quiet_s < patience_s:
-        pause_s = min(max(config.intake.scan_s, quiet.quiet_s / 4), SLOWEST_LOOK_S, patience_s - quiet.quiet_s)
+        pause_s = min(max(config.intake.scan_s, quiet.quiet_s / 4), SLOWEST_LOOK_S)
+        # A new file in the folder itself changes its signature, which the scan sees; all else must be looked for.
+        is_scan_enough = not (found.unfinished or tree.folders or tree.temporary)
+        if is_scan_enough and quiet.quiet_s >= SLOWEST_LOOK_S:
+            pause_s = patience_s
+        pause_s = min(pause_s, patience_s - quiet.quiet_s)
         return Look(Verdict.WAIT, found, _note(tree, config), next_s=quiet.now_s + pause_s)
     failure = (
         _incomplete(found.missing, quiet.quiet_s) if found.missing else failure_from_error(found.unfinished[0].error)

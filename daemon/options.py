@@ -7,6 +7,7 @@ no code; a mistake names the nearest valid word.
 import json
 import tomllib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
@@ -89,6 +90,16 @@ def build_options(
         key, sentence = explain_first(error, JobOptions)
         raise InvalidOptions(f"{file}: {sentence}.", file=file, details={"key": key}) from None
     return options.model_copy(update={"max_image_pixels": min(options.max_image_pixels, max_image_pixels)})
+
+
+@lru_cache(maxsize=4)
+def default_options(defaults_json: str, max_image_pixels: int) -> JobOptions:
+    """The options of a job without a file, shared by all of them.
+
+    Raises:
+        InvalidOptions: The operator's defaults hold a mistake.
+    """
+    return build_options({}, json.loads(defaults_json), max_image_pixels, "the configuration's defaults")
 
 
 def _merged(base: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:

@@ -22,7 +22,7 @@ from daemon.watcher import Candidate, Watcher
 
 log = structlog.get_logger()
 
-LOOK_BUDGET_S = 0.5
+LOOK_BUDGET_S = 1.0
 """Longest time that one round spends on looks; the rest has its turn in the next round."""
 RELISTINGS = 2
 """A folder's modification time ticks too coarsely to trust it at once: list it this often after a change."""

@@ -7,8 +7,10 @@ without one fails them.
 
 import os
 import shutil
+from collections.abc import Iterator
 
 import pytest
+import structlog
 
 LEFT_OUT = pytest.StashKey[dict[str, str]]()
 """Test identifier to the reason why it was left out."""
@@ -65,3 +67,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("left out on this machine")
         for node_id, reason in sorted(left_out.items()):
             terminalreporter.line(f"{node_id} ({reason})")
+
+
+@pytest.fixture(autouse=True)
+def fresh_logging() -> Iterator[None]:
+    """A test that sets up logging holds pytest's own standard error, which is closed when the test ends."""
+    yield
+    structlog.reset_defaults()

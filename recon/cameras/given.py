@@ -1,5 +1,6 @@
 """Cameras that the folder states: checked against the depths, and refined only when they disagree beyond noise."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,7 +21,7 @@ from recon.cameras.preparation import (
 from recon.cameras.report import Disagreement, measure_disagreement
 from recon.cameras.rig_search import fewer_samples, geometric
 from recon.cameras.rig_state import RigState, align_rigid
-from recon.cameras.surfaces import draw_samples
+from recon.cameras.surfaces import Surface, draw_samples
 from recon.scene import Capture, Inference
 
 _SAMPLE_COUNT = 40_000
@@ -28,8 +29,11 @@ _SAMPLE_COUNT = 40_000
 _COARSE_SILHOUETTE, _FINE_SILHOUETTE = 0.2, 0.02
 """Silhouettes hold thin objects, which depth alone cannot; but noise at the rim biases them: less at the end."""
 _COARSE_STEPS, _FINE_STEPS = 20, 8
-_CLEAR_GAIN = 0.93
+_CLEAR_GAIN = 0.8
 """Refinement that leaves the surfaces hardly closer only follows the noise."""
+_NOISE_PIXELS = 22_500
+"""So many noisy pixels leave an uncertainty of one standard deviation (measured with structured-light noise: a third of
+it at 250 000 pixels)."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def check_given_cameras(
     indices = list(surfaces)
     if len(indices) < 2:
         return replace(capture, cameras_source="given")
-    prepared = make_views(list(surfaces.values()), draw_samples(list(surfaces.values()), _sample_count(indices), seed))
+    prepared = make_views(list(surfaces.values()), draw_samples(list(surfaces.values()), _sample_count(surfaces), seed))
     given = state_from_cameras([capture.views[index] for index in indices], list(prepared.surfaces), device)
     refinement = refine_poses(given, prepared)
     finding = Inference("cameras", "given", f"{refinement.before.text()}; {_verdict(refinement)}")
@@ -90,8 +94,10 @@ def check_given_cameras(
     return refined.noting(Inference("cameras", "refined", evidence), warnings=(warning,))
 
 
-def _sample_count(indices: list[int]) -> int:
-    return max(1000, _SAMPLE_COUNT // len(indices))
+def _sample_count(surfaces: dict[int, Surface]) -> int:
+    """Bounded by the pixels that there are."""
+    pixel_counts = sorted(int(surface.usable.sum()) for surface in surfaces.values())
+    return min(max(1000, _SAMPLE_COUNT // len(surfaces)), pixel_counts[len(pixel_counts) // 2])
 
 
 def _verdict(refinement: Refinement) -> str:
@@ -110,7 +116,7 @@ def refine_poses(given: RigState, views: Views) -> Refinement:
     size = measure_size(given, views)
     fine_width = max(2 * size.noise, 0.4 * size.pixel)
     basis = free_unknowns(given.count, ROTATION, TRANSLATION)
-    coarse = fewer_samples(views, 2000)
+    coarse = fewer_samples(views, 1500)
     widths = geometric(max(0.3 * size.radius, 2 * fine_width), fine_width, _COARSE_STEPS)
     state = settle(given, coarse, Weighting(fine_width, _COARSE_SILHOUETTE), basis, widths)
     state = settle(state, views, Weighting(fine_width, _FINE_SILHOUETTE), basis, [fine_width] * _FINE_STEPS)
@@ -121,13 +127,17 @@ def refine_poses(given: RigState, views: Views) -> Refinement:
         measure_disagreement(given, views, reach),
         measure_disagreement(state, views, reach),
         _placement_shift(given, state, views),
-        _tolerance(size),
+        _tolerance(size, views),
     )
 
 
-def _tolerance(size: ObjectSize) -> float:
-    """Refinement itself is only as good as this; measured on synthetic captures it reaches half of it."""
-    return max(0.1 * size.pixel, 0.3 * size.noise)
+def _tolerance(size: ObjectSize, views: Views) -> float:
+    """How far refinement may move points although nothing is wrong: a part of a pixel, or what is left of noise.
+
+    Noise counts far more than independent pixels would make it, because sensors err alike over whole patches.
+    """
+    pixel_count = sum(int(surface.usable.sum()) for surface in views.surfaces)
+    return max(0.1 * size.pixel, size.noise * math.sqrt(_NOISE_PIXELS / max(pixel_count, 1)))
 
 
 def _placement_shift(before: RigState, after: RigState, views: Views) -> float:

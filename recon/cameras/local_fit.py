@@ -5,6 +5,7 @@ squares, Fleishman et al. 2005), so that depth edges and flying pixels do not bl
 curvature is kept.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -73,8 +74,8 @@ def estimate_noise(depth: Float[Tensor, "h w"], valid: Bool[Tensor, "h w"], step
     settled = support > 0.5
     if not bool(settled.any()):
         return rounding
-    degrees_of_freedom = 1 - _COEFFICIENTS / 49
-    return max(rounding, float(spread[settled].median()) / degrees_of_freedom**0.5)
+    fitted_share = _COEFFICIENTS / 49
+    return max(rounding, float(spread[settled].median()) / math.sqrt(1 - fitted_share))
 
 
 def _fit_at(

@@ -103,8 +103,8 @@ def fit_outline(alpha: Float[Tensor, "h w"], depth: DepthMap) -> OutlineFit:
     middle_px = contour_px.mean(0)
     shift = _align(contour_px, middle_px, distance, 2)
     similarity = _align(contour_px, middle_px, distance, 4)
-    overlaps = [_overlap(alpha, outline, item) for item in (_identity(), shift, similarity)]
-    return OutlineFit(*overlaps, similarity)
+    as_is, shifted, similar = (_overlap(alpha, outline, item) for item in (_identity(), shift, similarity))
+    return OutlineFit(as_is, shifted, similar, similarity)
 
 
 def _align(

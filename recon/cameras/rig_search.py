@@ -34,7 +34,8 @@ CUBE_NAMES = ("front", "back", "left", "right", "top", "bottom")
 _TABLE_WIDTH = 0.03
 _RANK, _FINAL = Weighting(0.01, 1.0), Weighting(0.002, 1.0)
 """Widths in camera distances: one pixel is about 0.002."""
-_PER_FIELD_OF_VIEW, _ORBITS, _REFINED, _REFINED_FREE = 3, 12, 2, 6
+_PER_FIELD_OF_VIEW, _CUBES, _ORBITS, _REFINED, _REFINED_FREE = 3, 16, 12, 4, 6
+_MIN_REFINED = 2
 _CLEAR_DROP = 0.8
 """Refinement of the right start lowers the cost by more than this."""
 _SEARCH_SAMPLES = 250
@@ -113,13 +114,15 @@ def fit_cubes(question: Question) -> list[RigFit]:
     names = [name.lower() for name in question.names]
     named = is_consistent_with_names(assignments, names) if question.has_cube_names else None
     fits: dict[int, RigFit] = {}
-    for field_deg in question.fields_of_view_deg:
+    fields_deg = question.fields_of_view_deg
+    count = max(_PER_FIELD_OF_VIEW, _CUBES // len(fields_deg))
+    for field_deg in fields_deg:
         focal_px = question.focal_px(field_deg)
         scores = score_assignments(assignments, pair_costs(coarse, focal_px, _TABLE_WIDTH))
-        rows = scores.topk(_PER_FIELD_OF_VIEW, largest=False).indices.tolist()
+        rows = scores.topk(count, largest=False).indices.tolist()
         if named is not None:
             allowed = torch.where(named, scores, torch.inf)
-            rows += allowed.topk(_PER_FIELD_OF_VIEW, largest=False).indices.tolist()
+            rows += allowed.topk(count, largest=False).indices.tolist()
         for row in dict.fromkeys(rows):
             start = centred_state(coarse, rig_poses(cube_rotations()[assignments[row]]), focal_px)
             state, cost = _fit_rig(start, coarse, question)
@@ -133,7 +136,7 @@ def fit_orbits(question: Question) -> list[RigFit]:
     coarse = fewer_samples(question.views, _SEARCH_SAMPLES)
     starts: dict[str, tuple[float, RigState]] = {}
     for orbit in every_orbit():
-        for field_deg in question.fields_of_view_deg[1::3]:
+        for field_deg in question.fields_of_view_deg[1::3] or question.fields_of_view_deg:
             state = centred_state(coarse, orbit.poses(len(question.names)), question.focal_px(field_deg))
             state = start_scales(state, coarse, question.has_common_scale)
             cost = measure_cost(state, coarse, Weighting(2 * _TABLE_WIDTH, 1.0))
@@ -174,9 +177,9 @@ def _refine_exact_rig(fit: RigFit, question: Question) -> RigState:
 
     Cube rigs are made by renderers: free cameras would only absorb what belongs to the intrinsics.
     """
-    views = question.views
-    state = settle(fit.state, views, _FINAL, question.basis(SCALE, FOCAL), geometric(0.01, 0.004, 8))
-    return settle(state, views, _FINAL, question.basis(SCALE, FOCAL, PRINCIPAL), geometric(0.008, 0.002, 10))
+    coarse = fewer_samples(question.views, 3 * _SEARCH_SAMPLES)
+    state = settle(fit.state, coarse, _FINAL, question.basis(SCALE, FOCAL), geometric(0.01, 0.004, 8))
+    return settle(state, question.views, _FINAL, question.basis(SCALE, FOCAL, PRINCIPAL), geometric(0.008, 0.002, 10))
 
 
 def _refine_free_rig(fit: RigFit, question: Question) -> RigState:
@@ -203,7 +206,8 @@ def without_common_scale(basis: Float[Tensor, "u p"], state: RigState) -> Float[
     growth[:, TRANSLATION] = (position[:, None] @ rotation).squeeze(1)
     growth[:, SCALE] = 1
     direction = (growth / growth.norm()).flatten().cpu()
-    return basis - direction[:, None] * (direction @ basis)
+    removed: Float[Tensor, "u p"] = direction[:, None] * (direction @ basis)
+    return basis - removed
 
 
 def fewer_samples(views: Views, count: int) -> Views:
@@ -230,7 +234,7 @@ def refine_leading(fits: Sequence[RigFit], question: Question) -> list[RigFit]:
     refined: list[RigFit] = []
     for fit in fits[: _REFINED if exact else _REFINED_FREE]:
         refined.append(refine_fit(fit, question))
-        if len(refined) >= _REFINED and min(item.cost for item in refined) < _CLEAR_DROP * fits[0].rank_cost:
+        if len(refined) >= _MIN_REFINED and min(item.cost for item in refined) < _CLEAR_DROP * fits[0].rank_cost:
             break
     rest = list(fits[len(refined) :])
     refined.sort(key=lambda fit: fit.cost)

@@ -49,4 +49,6 @@ def axes_crossing(world_from_camera: Float[Tensor, "k 4 4"]) -> Float[Tensor, " 
     """The point closest to all optical axes (least squares)."""
     forward = world_from_camera[:, :3, 2]
     across = torch.eye(3, dtype=forward.dtype, device=forward.device) - forward[:, :, None] * forward[:, None, :]
-    return torch.linalg.lstsq(across.sum(0), (across @ world_from_camera[:, :3, 3:]).sum(0)).solution.squeeze(1)
+    along = (across @ world_from_camera[:, :3, 3:]).sum(0)
+    crossing: Float[Tensor, "3 1"] = torch.linalg.solve(across.sum(0), along)
+    return crossing.squeeze(1)

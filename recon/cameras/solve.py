@@ -2,6 +2,7 @@
 
 import torch
 
+from recon.cameras.depth_scales import solve_depth_scales
 from recon.cameras.given import check_given_cameras
 from recon.cameras.photographs import compare_photographs
 from recon.cameras.unposed import solve_unposed
@@ -24,6 +25,8 @@ def solve_cameras(capture: Capture, settings: Settings, device: torch.device) ->
         UnsolvedCameras: No hypothesis explains the views clearly better than the others.
     """
     if all(view.camera is not None for view in capture.views):
+        if any(view.depth is not None and view.depth.is_relative for view in capture.views):
+            capture = solve_depth_scales(capture, settings.seed, device)
         refine = settings.nvdiffrec.optimise.refine_cameras
         return check_given_cameras(capture, refine, settings.seed, device)
     return compare_photographs(solve_unposed(capture, settings, device))

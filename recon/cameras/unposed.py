@@ -182,7 +182,7 @@ def _inferences(
     fits: list[RigFit], found: Disagreement, question: Question, unit_m: float | None
 ) -> tuple[Inference, ...]:
     winner = fits[0]
-    text = found.text("mm", unit_m * 1e3) if unit_m else found.text("% of the camera distance", 100)
+    text = found.text("mm", unit_m * 1e3) if unit_m else found.text("% of the camera distance", 100.0)
     ranked = sorted(fits, key=lambda fit: fit.rank_cost)
     others = "; ".join(
         f"{_describe(fit, question)} {fit.rank_cost:.4f}" for fit in ranked[:_REPORTED] if fit is not winner

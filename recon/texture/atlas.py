@@ -13,7 +13,7 @@ GUTTER_PX = 2
 """Texels that a chart owns around its outline; two charts are twice that apart."""
 PACKED_SHARE = 0.58
 """Share of the square that charts usually fill; only a first guess for the scale."""
-TEXELS_PER_PIXEL = 1.4
+TEXELS_PER_PIXEL = 1.25
 """Texels per pixel of the photographs, along a line; 1.1 to 3 score alike on held-out views."""
 SIZE_STEP_PX, MIN_SIZE_PX, MAX_SIZE_PX = 256, 512, 8192
 _MAX_SPLITS = 8

@@ -71,7 +71,7 @@ def _weigh(
     gains: Float[Tensor, "k 3"],
     texel_count: int,
     sightings: list[Sighting],
-    view_credits: list[Float[Tensor, " m"]],
+    view_credits: list[Float[Tensor, " _"]],
 ) -> list[WeighedPhotograph]:
     """Spread every view's credit over all texels: its share of the views' weights, less what looks like gloss."""
     weights = [sighting.weights(ANGLE_POWER) for sighting in sightings]

@@ -36,7 +36,7 @@ class Blend:
     is_seen: Bool[Tensor, " n"]
 
 
-def blend_sightings(texel_count: int, sightings: list[Sighting], view_credits: list[Float[Tensor, " m"]]) -> Blend:
+def blend_sightings(texel_count: int, sightings: list[Sighting], view_credits: list[Float[Tensor, " _"]]) -> Blend:
     """Weighted mean over the views that see each texel; ``view_credits`` scale the views' weights."""
     summed = sightings[0].linear.new_zeros(texel_count, 3)
     total = summed.new_zeros(texel_count)
@@ -47,7 +47,7 @@ def blend_sightings(texel_count: int, sightings: list[Sighting], view_credits: l
     return Blend(summed / total.clamp_min(1e-30)[:, None], total > 0)
 
 
-def credit_diffuse(texels: Texels, sightings: list[Sighting]) -> list[Float[Tensor, " m"]]:
+def credit_diffuse(texels: Texels, sightings: list[Sighting]) -> list[Float[Tensor, " _"]]:
     """For every view and the texels it sees: near 0 where it shows a highlight that another view does not, else 1.
 
     A texel seen once keeps its only view.

@@ -8,7 +8,7 @@ import torch
 
 from recon.arrays import Bool, Float, Int, Tensor
 from recon.scene import TriangleMesh
-from recon.texture.texels import Texels
+from recon.texture.texels import Texels, interpolate_corners
 
 GREY_LINEAR = 0.2
 """For an object of which nothing at all is seen."""
@@ -22,12 +22,12 @@ def fill_unseen(
     """Colours for every texel: the given ones where seen, smooth ones over the surface elsewhere."""
     if not bool(is_seen.any()):
         return torch.full_like(linear, GREY_LINEAR)
-    corner = mesh.faces[texels.face]
-    share = texels.barycentrics * is_seen[:, None]
-    vertex_colours, vertex_weight = _splat(corner, share, linear, mesh.positions_world.shape[0])
+    seen, unseen = (torch.nonzero(mask).squeeze(1) for mask in (is_seen, ~is_seen))
+    corner, vertex_count = mesh.faces[texels.face[seen]], mesh.positions_world.shape[0]
+    vertex_colours, vertex_weight = _splat(corner, texels.barycentrics[seen], linear[seen], vertex_count)
     vertex_colours = _extend_over_mesh(mesh, vertex_colours, vertex_weight > 0)
-    smooth = (vertex_colours[corner] * texels.barycentrics[..., None]).sum(1)
-    return torch.where(is_seen[:, None], linear, smooth)
+    smooth = interpolate_corners(vertex_colours, mesh.faces, texels.face[unseen], texels.barycentrics[unseen])
+    return linear.index_copy(0, unseen, smooth)
 
 
 def _splat(

@@ -74,14 +74,15 @@ def build_rows(
     for item in photographs:
         pixel, texel, mix = _sample_pixels(mesh, atlas, item.photograph, raster, side)
         row, column, value = _merge(slots[texel], mix, texels.count)
-        rows.append(row + start)
-        columns.append(column)
+        rows.append((row + start).int())  # half the memory of what is the largest table of the stage
+        columns.append(column.int())
         values.append(value)
         linear.append(item.photograph.linear.view(-1, 3)[pixel] * item.gain)
         credit = value.new_zeros(pixel.shape[0]).index_add(0, row, value * item.credit[column])
         weight.append(item.photograph.trust.view(-1)[pixel] * credit)
         start += pixel.shape[0]
     row, column, value = torch.cat(rows), torch.cat(columns), torch.cat(values)
+    del rows, columns, values
     forward = _sparse(row, column, value, (start, texels.count))
     column, order = torch.sort(column, stable=True)
     backward = _sparse(column, row[order], value[order], (texels.count, start))

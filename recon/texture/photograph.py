@@ -3,7 +3,7 @@
 Occlusion is decided here and nowhere else, against the depth of the mesh itself.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -22,6 +22,8 @@ DEPTH_TOLERANCE_PX = 1.5
 """How far behind the drawn depth a visible point may lie, in pixel widths; a slope needs no more, 1/z being affine."""
 MIN_COSINE = 0.05
 """Surfaces seen flatter than this (87 degrees) are not seen."""
+_CHUNK = 1 << 19
+"""Points looked up at a time: bounds memory, and stays in the cache."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,26 @@ class Photograph:
 
     def sight(self, positions_world: Float[Tensor, "n 3"], normals_world: Float[Tensor, "n 3"]) -> Sighting:
         """Look surface points up; those hidden, outside the picture, turned away or without trust are left out."""
+        picture = torch.cat([self.linear, self.trust[..., None], self.inverse_z[..., None]], -1)
+        parts, first = [], 0
+        for positions, normals in zip(positions_world.split(_CHUNK), normals_world.split(_CHUNK), strict=True):
+            part = self._sight_some(picture, positions, normals)
+            parts.append(replace(part, point=part.point + first))
+            first += positions.shape[0]
+        columns = [torch.cat([getattr(part, item.name) for part in parts]) for item in fields(Sighting)]
+        return Sighting(*columns)
+
+    def _sight_some(
+        self,
+        picture: Float[Tensor, "h w 5"],
+        positions_world: Float[Tensor, "n 3"],
+        normals_world: Float[Tensor, "n 3"],
+    ) -> Sighting:
         to_camera = torch.nn.functional.normalize(self.camera.positions_world - positions_world, dim=1)
         cosine = (to_camera * normals_world).sum(1)
         point = torch.nonzero(cosine > MIN_COSINE).squeeze(1)
         cosine = cosine[point]
         pixels_px, depth_z_m = (item[0] for item in self.camera.project(positions_world[point]))
-        picture = torch.cat([self.linear, self.trust[..., None], self.inverse_z[..., None]], -1)
         looked_up = sample(picture, pixels_px)
         focal_px = self.camera.focal_px[0, 0]
         is_front = depth_z_m * looked_up[:, 4] < 1 + DEPTH_TOLERANCE_PX / focal_px

@@ -10,6 +10,9 @@ from recon.scene import TriangleMesh
 from recon.texture.atlas import GUTTER_PX, Atlas
 from recon.texture.scanlines import covered_texels
 
+_CHUNK = 1 << 19
+"""Texels handled at a time: bounds memory, and stays in the cache."""
+
 
 @dataclass(frozen=True)
 class Texels:
@@ -58,14 +61,30 @@ def locate_texels(mesh: TriangleMesh, atlas: Atlas) -> Texels:
     face = reached.view(-1)[index]
     is_inside = face_image.view(-1)[index] >= 0
     centre_px = torch.stack([index % size, index // size], 1).to(atlas.corners_px.dtype) + 0.5
-    weights = _barycentrics(centre_px, atlas.corners_px[atlas.face_corners[face]])
-    weights = weights.clamp_min(0)
-    weights = weights / weights.sum(1, keepdim=True)
-    corner = mesh.faces[face]
-    positions = (mesh.positions_world[corner] * weights[..., None]).sum(1)
-    normals = (mesh.vertex_normals()[corner] * weights[..., None]).sum(1)
+    weights = torch.cat(
+        [
+            _barycentrics(points_px, atlas.corners_px[atlas.face_corners[faces]])
+            for points_px, faces in zip(centre_px.split(_CHUNK), face.split(_CHUNK), strict=True)
+        ]
+    )
+    positions = interpolate_corners(mesh.positions_world, mesh.faces, face, weights)
+    normals = interpolate_corners(mesh.vertex_normals(), mesh.faces, face, weights)
     normals = torch.nn.functional.normalize(normals, dim=1, eps=1e-20)
     return Texels(index, is_inside, face, weights, positions, normals, size)
+
+
+def interpolate_corners(
+    values: Float[Tensor, "v c"],
+    corners: Int[Tensor, "f 3"],
+    face: Int[Tensor, " n"],
+    barycentrics: Float[Tensor, "n 3"],
+) -> Float[Tensor, "n c"]:
+    """Mix vertex values at points of faces."""
+    parts = [
+        (values[corners[faces]] * weights[..., None]).sum(1)
+        for faces, weights in zip(face.split(_CHUNK), barycentrics.split(_CHUNK), strict=True)
+    ]
+    return torch.cat(parts)
 
 
 def _face_image(atlas: Atlas) -> Int[Tensor, "h w"]:
@@ -105,12 +124,13 @@ def _spread(face_image: Int[Tensor, "h w"]) -> Int[Tensor, "h w"]:
 
 
 def _barycentrics(points: Float[Tensor, "n 2"], corners: Float[Tensor, "n 3 2"]) -> Float[Tensor, "n 3"]:
-    """Affine weights of points in triangles; negative outside."""
+    """Affine weights of points in triangles; points outside are brought to the border."""
     offset = corners - points[:, None]
     a, b, c = offset.unbind(1)
     weights = torch.stack([_cross(b, c), _cross(c, a), _cross(a, b)], 1)
     total = weights.sum(1, keepdim=True)
-    return weights / torch.where(total.abs() < 1e-20, torch.full_like(total, 1e-20), total)
+    weights = (weights / torch.where(total.abs() < 1e-20, torch.full_like(total, 1e-20), total)).clamp_min(0)
+    return weights / weights.sum(1, keepdim=True).clamp_min(1e-20)
 
 
 def _cross(a: Float[Tensor, "n 2"], b: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
