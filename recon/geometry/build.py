@@ -7,7 +7,7 @@ import torch
 from recon.arrays import Bool, Float, Tensor
 from recon.errors import ObjectNotFound
 from recon.geometry.cavities import SeenSpace, continue_cavities
-from recon.geometry.fill import fill_unknown
+from recon.geometry.fill import BAND_INSIDE, BAND_OUTSIDE, FAR, fill_unknown
 from recon.geometry.fusion import fuse, object_bounds_world
 from recon.geometry.grid import Grid, enclosing_grid
 from recon.geometry.isosurface import extract_surface
@@ -19,17 +19,7 @@ from recon.settings import FusionSettings
 COARSE_FACTOR = 2
 """Free space and cavities are mapped with this many fine voxels a sample."""
 
-BAND_OUTSIDE, BAND_INSIDE = 2.0, 1.0
-"""Measured distances count within this many voxels of the surface.  Deeper inside they would claim that the
-object is at least that thick, which is wrong where its back was not seen."""
-
-FREE_MARGIN = 0.3
-"""Free space keeps at least this many voxels of distance, so that the fill cannot grow into it."""
-
-FAR = 6.0
-"""Distances are clamped here, in voxels: beyond, only the sign matters."""
-
-CPU_RESOLUTION, CUDA_RESOLUTION = 192, 256
+DEFAULT_RESOLUTION = 192
 
 
 @dataclass(frozen=True)
@@ -58,8 +48,7 @@ def build_geometry(observations: Observations, settings: FusionSettings, target_
     Raises:
         ObjectNotFound: The views leave no volume that all of them allow.
     """
-    is_cuda = observations.cameras.device.type == "cuda"
-    resolution = settings.grid_resolution or (CUDA_RESOLUTION if is_cuda else CPU_RESOLUTION)
+    resolution = settings.grid_resolution or DEFAULT_RESOLUTION
     low_world, high_world = object_bounds_world(observations)
     coarse_grid = enclosing_grid(low_world, high_world, resolution // COARSE_FACTOR)
     coarse = _seen_space(observations, coarse_grid)
@@ -68,7 +57,7 @@ def build_geometry(observations: Observations, settings: FusionSettings, target_
     field = _filled_field(observations, coarse, cavities, grid)
     if observations.has_noise:
         field = _blurred(field)
-    mesh = keep_solid_pieces(extract_surface(_closed_at_border(field), grid))
+    mesh = keep_solid_pieces(extract_surface(field, grid))
     if mesh.faces.shape[0] == 0:
         raise ObjectNotFound("The views leave no room for an object: their outlines do not meet in any point.")
     return Geometry(decimate(mesh, target_face_count), grid.spacing_m, resolution)
@@ -94,36 +83,16 @@ def _filled_field(
     distance.view(-1)[near] = measured.distance_m / grid.spacing_m
     is_measured = torch.zeros_like(distance, dtype=torch.bool)
     is_measured.view(-1)[near] = measured.is_measured
-    is_measured &= (distance > -BAND_INSIDE) & (distance < BAND_OUTSIDE)
-    is_border = _border(grid)
-    is_fixed = is_measured | is_border | (distance > FAR)
-    lower = torch.where(distance > 0, FREE_MARGIN, -torch.inf)
-    value = distance.clamp(-0.5 * FAR, FAR)
-    value = torch.where((distance > 0) & ~is_measured, value.clamp_min(FREE_MARGIN), value)
-    value = torch.where(is_border, FAR, value)
-    inside_cavity = _upsampled(cavities.clamp_min(-2 * FAR), grid) * COARSE_FACTOR
-    is_cavity = (inside_cavity > -BAND_OUTSIDE) & ~is_measured & (distance <= 0)
-    value = torch.where(is_cavity, inside_cavity.clamp(-FAR, FAR), value)
-    return fill_unknown(value, is_fixed | is_cavity, lower)
+    wall_distance = _upsampled(cavities.clamp_min(-2 * FAR), grid) * COARSE_FACTOR
+    is_cavity = (wall_distance > -BAND_OUTSIDE) & (distance < -BAND_INSIDE)
+    distance = torch.where(is_cavity, wall_distance, distance)
+    return fill_unknown(distance, is_measured | is_cavity)
 
 
 def _upsampled(field: Float[Tensor, "x y z"], grid: Grid) -> Float[Tensor, "x2 y2 z2"]:
     """Trilinear interpolation to a refined grid."""
     finer = torch.nn.functional.interpolate(field[None, None], size=grid.shape, mode="trilinear", align_corners=True)
     return finer[0, 0].contiguous()
-
-
-def _border(grid: Grid) -> Bool[Tensor, "x y z"]:
-    """The outermost samples, which are outside by construction."""
-    border = torch.ones(grid.shape, dtype=torch.bool, device=grid.device)
-    border[1:-1, 1:-1, 1:-1] = False
-    return border
-
-
-def _closed_at_border(field: Float[Tensor, "x y z"]) -> Float[Tensor, "x y z"]:
-    closed = torch.full_like(field, FAR)
-    closed[1:-1, 1:-1, 1:-1] = field[1:-1, 1:-1, 1:-1]
-    return closed
 
 
 def _blurred(field: Float[Tensor, "x y z"], sigma: float = 0.7) -> Float[Tensor, "x y z"]:

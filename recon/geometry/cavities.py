@@ -26,7 +26,7 @@ MIN_WALL_EVIDENCE = 0.75
 
 MIN_EDGE_POINTS = 200
 
-MIN_OPENING_SHARE = 0.08
+MIN_OPENING_SHARE = 0.25
 """Openings narrower than this share of the diagonal are crannies, which the smooth fill closes well."""
 
 MAX_DEPTH_PER_OPENING = 1.0

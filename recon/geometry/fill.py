@@ -13,53 +13,61 @@ LAPLACIAN_NORM_SQUARED = 144.0
 """Square of the largest eigenvalue of the 7-point Laplacian with unit spacing."""
 
 
+BAND_OUTSIDE, BAND_INSIDE = 2.0, 1.0
+"""Measured distances are kept within this many samples of the surface.  Deeper inside they would claim that the
+object is at least that thick, which is wrong where its back was not seen."""
+
+FREE_MARGIN = 0.3
+"""Free space keeps at least this distance, in samples, so that the fill cannot grow into it."""
+
+FAR = 6.0
+"""Distances are clamped here, in samples: beyond, only the sign matters."""
+
+MIN_MEASURED_SHARE = 0.25
+"""A sample of a coarser level is measured when this share of its finer neighbours is."""
+
+SMALLEST_SIDE = 12
+
+
 def fill_unknown(
-    value: Float[Tensor, "x y z"],
-    is_fixed: Bool[Tensor, "x y z"],
-    lower: Float[Tensor, "x y z"],
-    steps_per_level: int = 40,
+    distance: Float[Tensor, "x y z"], is_measured: Bool[Tensor, "x y z"], step_count: int = 40
 ) -> Float[Tensor, "x y z"]:
-    """Extend fixed samples smoothly over the lattice.
+    """Close a field smoothly where nothing was measured.
 
     Args:
-        value: Field values in units of the sample spacing; only fixed ones are kept, the others are a first guess.
-        is_fixed: Samples that must not change.
-        lower: Smallest allowed value per sample (-inf where anything is allowed).
-        steps_per_level: Iterations on each level of the pyramid.
+        distance: Signed distance in samples, positive where a view saw through, -inf where none says anything.
+        is_measured: Samples whose distance is to a measured surface.
+        step_count: Iterations on each level of the pyramid.
 
     Returns:
-        The field, in the same unit.
+        A field in samples whose zero set passes through the measured surface and outside free space; its
+        outermost samples are positive.
     """
-    if min(value.shape) >= 24:
-        coarse_value, coarse_fixed, coarse_lower = _halve(value, is_fixed, lower)
-        coarse = fill_unknown(coarse_value, coarse_fixed, coarse_lower, steps_per_level)
-        guess = 2 * torch.nn.functional.interpolate(
-            coarse[None, None], size=value.shape, mode="trilinear", align_corners=True
-        )[0, 0].contiguous()
-        value = torch.where(is_fixed, value, torch.maximum(guess, lower))
-    return _descend(value, is_fixed, lower, steps_per_level)
+    distance = distance.clamp(-2 * FAR, 2 * FAR)
+    is_border = _border_like(distance)
+    is_known = is_measured & (distance > -BAND_INSIDE) & (distance < BAND_OUTSIDE)
+    is_fixed = is_known | is_border | (distance > FAR)
+    lower = torch.where(distance > 0, FREE_MARGIN, -torch.inf)
+    value = torch.where(is_border, FAR, distance.clamp(-FAR, FAR))
+    if min(value.shape) >= 2 * SMALLEST_SIDE:
+        size = tuple((length + 1) // 2 for length in value.shape)
+        coarse_measured = _resampled(is_measured.float(), size) > MIN_MEASURED_SHARE
+        coarse = fill_unknown(_resampled(distance, size) / 2, coarse_measured, step_count)
+        value = torch.where(is_fixed, value, 2 * _resampled(coarse, tuple(value.shape)))
+    value = torch.where(is_fixed, value, torch.maximum(value, lower))
+    return _descend(value, is_fixed, lower, step_count)
 
 
-def _halve(
-    value: Float[Tensor, "x y z"], is_fixed: Bool[Tensor, "x y z"], lower: Float[Tensor, "x y z"]
-) -> tuple[Float[Tensor, "x2 y2 z2"], Bool[Tensor, "x2 y2 z2"], Float[Tensor, "x2 y2 z2"]]:
-    """The same problem on about half as many samples a side (corners kept), in units of the wider spacing."""
-    size = tuple((length + 1) // 2 for length in value.shape)
+def _resampled(field: Float[Tensor, "x y z"], size: tuple[int, ...]) -> Float[Tensor, "x2 y2 z2"]:
+    """Trilinear interpolation on another number of samples over the same box."""
+    return torch.nn.functional.interpolate(field[None, None], size=size, mode="trilinear", align_corners=True)[0, 0]
 
-    def shrink(picture: Float[Tensor, "x y z"]) -> Float[Tensor, "x2 y2 z2"]:
-        return torch.nn.functional.interpolate(
-            picture[None, None], size=size, mode="trilinear", align_corners=True
-        )[0, 0]
 
-    fixed_share = shrink(is_fixed.float())
-    mean = shrink(torch.where(is_fixed, value, torch.zeros_like(value))) / fixed_share.clamp_min(1e-6)
-    coarse_fixed = fixed_share > 0.5
-    guess = shrink(value.clamp(-8, 8))
-    coarse_lower = shrink(lower.clamp_min(-1e4)) / 2
-    coarse_lower = torch.where(coarse_lower < -100, torch.full_like(coarse_lower, -torch.inf), coarse_lower)
-    coarse_value = torch.where(coarse_fixed, mean, guess) / 2
-    coarse_value = torch.where(coarse_fixed, coarse_value, torch.maximum(coarse_value, coarse_lower))
-    return coarse_value, coarse_fixed, coarse_lower
+def _border_like(field: Float[Tensor, "x y z"]) -> Bool[Tensor, "x y z"]:
+    """The outermost samples, which are outside by construction."""
+    border = torch.ones_like(field, dtype=torch.bool)
+    border[1:-1, 1:-1, 1:-1] = False
+    return border
 
 
 def laplacian(field: Float[Tensor, "x y z"]) -> Float[Tensor, "x y z"]:
