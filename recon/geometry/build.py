@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import torch
+from scipy import ndimage
 
-from recon.arrays import Bool, Float, Tensor
+from recon.arrays import Float, Tensor
 from recon.errors import ObjectNotFound
 from recon.geometry.cavities import SeenSpace, continue_cavities
 from recon.geometry.fill import BAND_INSIDE, BAND_OUTSIDE, FAR, fill_unknown
@@ -57,10 +58,11 @@ def build_geometry(observations: Observations, settings: FusionSettings, target_
     field = _filled_field(observations, coarse, cavities, grid)
     if observations.has_noise:
         field = _blurred(field)
+    field = _without_bubbles(field)
     mesh = keep_solid_pieces(extract_surface(field, grid))
     if mesh.faces.shape[0] == 0:
         raise ObjectNotFound("The views leave no room for an object: their outlines do not meet in any point.")
-    return Geometry(decimate(mesh, target_face_count), grid.spacing_m, resolution)
+    return Geometry(keep_solid_pieces(decimate(mesh, target_face_count)), grid.spacing_m, resolution)
 
 
 def _softness_m(observations: Observations, grid: Grid) -> float:
@@ -93,6 +95,14 @@ def _upsampled(field: Float[Tensor, "x y z"], grid: Grid) -> Float[Tensor, "x2 y
     """Trilinear interpolation to a refined grid."""
     finer = torch.nn.functional.interpolate(field[None, None], size=grid.shape, mode="trilinear", align_corners=True)
     return finer[0, 0].contiguous()
+
+
+def _without_bubbles(field: Float[Tensor, "x y z"]) -> Float[Tensor, "x y z"]:
+    """Make outside samples that no path joins to the border inside: nobody can have seen such a hollow."""
+    outside = (field > 0).cpu().numpy()
+    labels, _ = ndimage.label(outside)
+    is_bubble = torch.from_numpy(outside & (labels != labels[0, 0, 0])).to(field.device)
+    return torch.where(is_bubble, -field, field)
 
 
 def _blurred(field: Float[Tensor, "x y z"], sigma: float = 0.7) -> Float[Tensor, "x y z"]:

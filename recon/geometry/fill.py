@@ -17,6 +17,9 @@ BAND_OUTSIDE, BAND_INSIDE = 2.0, 1.0
 """Measured distances are kept within this many samples of the surface.  Deeper inside they would claim that the
 object is at least that thick, which is wrong where its back was not seen."""
 
+COARSE_BAND = 0.5
+"""The same inside band on coarser levels, whose samples are too wide to claim a whole one."""
+
 FREE_MARGIN = 0.3
 """Free space keeps at least this distance, in samples, so that the fill cannot grow into it."""
 
@@ -30,7 +33,10 @@ SMALLEST_SIDE = 12
 
 
 def fill_unknown(
-    distance: Float[Tensor, "x y z"], is_measured: Bool[Tensor, "x y z"], step_count: int = 40
+    distance: Float[Tensor, "x y z"],
+    is_measured: Bool[Tensor, "x y z"],
+    step_count: int = 40,
+    band_inside: float = BAND_INSIDE,
 ) -> Float[Tensor, "x y z"]:
     """Close a field smoothly where nothing was measured.
 
@@ -45,14 +51,14 @@ def fill_unknown(
     """
     distance = distance.clamp(-2 * FAR, 2 * FAR)
     is_border = _border_like(distance)
-    is_known = is_measured & (distance > -BAND_INSIDE) & (distance < BAND_OUTSIDE)
+    is_known = is_measured & (distance > -band_inside) & (distance < BAND_OUTSIDE)
     is_fixed = is_known | is_border | (distance > FAR)
     lower = torch.where(distance > 0, FREE_MARGIN, -torch.inf)
     value = torch.where(is_border, FAR, distance.clamp(-FAR, FAR))
     if min(value.shape) >= 2 * SMALLEST_SIDE:
         size = tuple((length + 1) // 2 for length in value.shape)
         coarse_measured = _resampled(is_measured.float(), size) > MIN_MEASURED_SHARE
-        coarse = fill_unknown(_resampled(distance, size) / 2, coarse_measured, step_count)
+        coarse = fill_unknown(_resampled(distance, size) / 2, coarse_measured, step_count, COARSE_BAND)
         value = torch.where(is_fixed, value, 2 * _resampled(coarse, tuple(value.shape)))
     value = torch.where(is_fixed, value, torch.maximum(value, lower))
     return _descend(value, is_fixed, lower, step_count)

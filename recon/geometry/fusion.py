@@ -9,10 +9,14 @@ from dataclasses import dataclass
 
 import torch
 
-from recon.arrays import Bool, Float, Int, Tensor
+from recon.arrays import Bool, Float, Tensor
 from recon.observations import Observations
 
 CHUNK_SAMPLES = 1 << 20
+TOUCHING_PX, TOUCHING_VIEWS = 2.5, 3
+"""A hull is touched by one outline at most places and by two along its creases; where this many pass within this
+distance there is a surface that all of them graze, such as the flat bottom of a standing object."""
+
 MIN_INCIDENCE = 0.1
 """Perpendicular distances are not shrunk below this cosine, where normals are least certain."""
 
@@ -23,13 +27,11 @@ class Field:
 
     Attributes:
         distance_m: The largest distance that a view claims; +inf means outside for certain.
-        is_measured: A depth surface, not an outline or nothing, decided the value.
-        support: How many views see a surface within the truncation of the sample.
+        is_measured: A depth surface decided the value, or so many outlines touch that they must bound a surface.
     """
 
     distance_m: Float[Tensor, " n"]
     is_measured: Bool[Tensor, " n"]
-    support: Int[Tensor, " n"]
 
 
 def fuse(observations: Observations, positions_world: Float[Tensor, "n 3"], softness_m: float) -> Field:
@@ -49,27 +51,29 @@ def fuse(observations: Observations, positions_world: Float[Tensor, "n 3"], soft
     return Field(
         torch.cat([part.distance_m for part in parts]),
         torch.cat([part.is_measured for part in parts]),
-        torch.cat([part.support for part in parts]),
     )
 
 
 def _fuse_chunk(observations: Observations, positions_world: Float[Tensor, "n 3"], softness_m: float) -> Field:
     pixels_px, depth_z_m = observations.cameras.project(positions_world)
     distances, measured = [], []
+    touching = torch.zeros_like(depth_z_m[0])
     for view_index in range(observations.cameras.count):
         surface_m, outline_m = view_distances(observations, view_index, pixels_px[view_index], depth_z_m[view_index])
         distances.append(torch.maximum(surface_m, outline_m))
         measured.append(surface_m >= outline_m)
+        metres_per_px = depth_z_m[view_index] / observations.cameras.focal_px[view_index].mean()
+        touching += (outline_m.abs() < TOUCHING_PX * metres_per_px).float()
     stacked = torch.stack(distances)
     best, winner = stacked.max(0)
-    is_measured = torch.stack(measured).gather(0, winner[None])[0] & torch.isfinite(best)
-    support = (stacked.abs() < 4 * softness_m).sum(0)
+    is_measured = torch.stack(measured).gather(0, winner[None])[0] | (touching >= TOUCHING_VIEWS)
+    is_measured &= torch.isfinite(best)
     if softness_m > 0:
         excess = torch.exp((stacked - best).nan_to_num(0.0) / softness_m)
-        agreeing = torch.where(torch.isfinite(stacked), excess, torch.zeros_like(excess)) * (stacked > best - 4 * softness_m)
+        agreeing = torch.where(stacked > best - 4 * softness_m, excess, torch.zeros_like(excess))
         mean = (agreeing * stacked.nan_to_num(0.0, 0.0, 0.0)).sum(0) / agreeing.sum(0).clamp_min(1e-9)
         best = torch.where(torch.isfinite(best) & (best.abs() < 8 * softness_m), mean, best)
-    return Field(best, is_measured, support)
+    return Field(best, is_measured)
 
 
 def view_distances(
@@ -99,14 +103,15 @@ def view_distances(
     depth = observations.depth_z_m[view_index].reshape(-1)
     mask = observations.depth_mask[view_index].reshape(-1)
     incidence = observations.incidence[view_index].reshape(-1)
-    surface_z_m = depth[nearest]
     corners = [depth[corner + step] for step in (0, 1, width, width + 1)]
     spread = torch.stack(corners).amax(0) - torch.stack(corners).amin(0)
     cosine = incidence[nearest].clamp_min(MIN_INCIDENCE)
     is_connected = (spread < 4 * metres_per_px / cosine) & (incidence[nearest] > 0)
-    for step in (0, 1, width, width + 1):
-        is_connected = is_connected & mask[corner + step]
-    surface_z_m = torch.where(is_connected, _bilinear(corners, share_x, share_y), surface_z_m)
+    valid = [mask[corner + step] for step in (0, 1, width, width + 1)]
+    is_connected = is_connected & torch.stack(valid).all(0)
+    # Across a step, or on a strip a few pixels wide, only what lies before all neighbours is surely free.
+    first_z_m = torch.stack([torch.where(good, z, depth[nearest]) for good, z in zip(valid, corners, strict=True)]).amin(0)
+    surface_z_m = torch.where(is_connected, _bilinear(corners, share_x, share_y), first_z_m)
     has_depth = inside & mask[nearest]
     surface_m = torch.where(has_depth, (surface_z_m - depth_z_m) * cosine, minus_infinity)
     return surface_m, outline_m

@@ -21,6 +21,12 @@ REACH_DECAY = 0.7
 STIFFNESS_START, STIFFNESS_END = 2.0, 0.3
 """Weight of the step's Laplacian in pixels: stiff at first, supple when the details are fitted."""
 
+NOISY_FAIRING = 2.0
+"""Weight of the shape's own Laplacian, in pixels, when the depth noise is visible."""
+
+TANGENTIAL = 0.3
+"""Weight against sliding along the surface, in pixels."""
+
 CONVERGED_PX = 2e-3
 """Refinement stops when the depth residual improves by less than this share of a pixel."""
 
@@ -77,7 +83,7 @@ def optimise_mesh(
             outline = outline_term(mesh, edges, fragments, observations, outline_reach_m)
             laplacian = Laplacian(mesh.positions_world, edges.vertices)
             smoothness = _smoothness(index, observations)
-            step = solve_step(mesh.positions_world, mesh.faces, laplacian, depth, outline, smoothness)
+            step = solve_step(mesh, laplacian, depth, outline, smoothness)
         if not bool(torch.isfinite(step).all()):
             raise Diverged("The refinement produced positions that are not finite.")
         mesh = TriangleMesh(mesh.positions_world + step, mesh.faces)
@@ -89,7 +95,8 @@ def optimise_mesh(
 
 def _smoothness(index: int, observations: Observations) -> Smoothness:
     displacement = max(STIFFNESS_START * REACH_DECAY**index, STIFFNESS_END)
-    return Smoothness(displacement=displacement, shape=2.0 if observations.has_noise else 0.0, damping=1e-2)
+    shape = NOISY_FAIRING if observations.has_noise else 0.0
+    return Smoothness(displacement, shape, damping=1e-2, tangential=TANGENTIAL)
 
 
 def _has_converged(history: list[OptimiseStep], pixel_m: float) -> bool:

@@ -8,6 +8,7 @@ import torch
 
 from recon.arrays import Float, Int, Tensor
 from recon.optimise.terms import DepthTerm, OutlineTerm
+from recon.scene import TriangleMesh
 
 HessianProduct: TypeAlias = Callable[[Float[Tensor, "v 3"]], Float[Tensor, "v 3"]]
 
@@ -20,11 +21,13 @@ class Smoothness:
         displacement: On the squared Laplacian of the step: how stiffly neighbours move together (no shrinkage).
         shape: On the squared Laplacian of the shape itself: fairs what the data leave rough.
         damping: On the squared length of the step.
+        tangential: On its squared length along the surface, where the data say little and faces would fold.
     """
 
     displacement: float
     shape: float
     damping: float
+    tangential: float
 
 
 class Laplacian:
@@ -54,8 +57,7 @@ class Laplacian:
 
 
 def solve_step(
-    positions_world: Float[Tensor, "v 3"],
-    faces: Int[Tensor, "f 3"],
+    mesh: TriangleMesh,
     laplacian: Laplacian,
     depth: DepthTerm,
     outline: OutlineTerm | None,
@@ -63,11 +65,13 @@ def solve_step(
     iteration_count: int = 40,
 ) -> Float[Tensor, "v 3"]:
     """The displacement that minimises the linearised terms plus the regulariser."""
+    positions_world, faces, normals = mesh.positions_world, mesh.faces, mesh.vertex_normals()
+    stiffness = smoothness.displacement + smoothness.shape
 
     def hessian(step: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
-        result = smoothness.displacement * laplacian.squared(step) + smoothness.damping * step
-        if smoothness.shape > 0:
-            result = result + smoothness.shape * laplacian.squared(step)
+        along_normal = (step * normals).sum(1, keepdim=True) * normals
+        result = stiffness * laplacian.squared(step) + smoothness.damping * step
+        result = result + smoothness.tangential * (step - along_normal)
         along = (step[faces] * depth.normals_world[:, None]).sum(2)
         push = (depth.blocks @ along[..., None])[..., 0]
         for corner in range(3):
@@ -82,7 +86,7 @@ def solve_step(
         right.index_add_(0, faces[:, corner], -depth.pulls[:, corner, None] * depth.normals_world)
     if outline is not None:
         _scatter_outline(right, outline, -outline.residuals_m)
-    diagonal = torch.full_like(right, 1.3 * (smoothness.displacement + smoothness.shape) + smoothness.damping)
+    diagonal = 1.3 * stiffness + smoothness.damping + smoothness.tangential * (1 - normals**2)
     for corner in range(3):
         diagonal.index_add_(0, faces[:, corner], depth.blocks[:, corner, corner, None] * depth.normals_world**2)
     if outline is not None:
