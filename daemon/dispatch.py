@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from daemon import failpoints, folders
+from daemon import failpoints, folders, names
 from daemon.config import Config
 from daemon.errors import ATTEMPT, ErrorCode, Failure, StoreError, failure_from_os_error
 from daemon.executor import Ended, Executor, Progressed, Run
@@ -126,7 +126,8 @@ class Dispatch:
         failpoints.hit("after:run-started")
         settings = self._options(job).settings.model_dump(mode="json")
         self.progress[job.job_id] = Progress(since_s=self._clock())
-        executor.run(Run(job.job_id, job_dir / INPUT_DIR, job_dir / OUTPUT_DIR, job_dir / LOG_FILE, settings))
+        title = names.shown(job.folder)
+        executor.run(Run(job.job_id, title, job_dir / INPUT_DIR, job_dir / OUTPUT_DIR, job_dir / LOG_FILE, settings))
 
     def _options(self, job: Job) -> JobOptions:
         return JobOptions.model_validate(job.options)

@@ -35,6 +35,7 @@ class Run:
     """One attempt at a job, as the worker is told."""
 
     job_id: str
+    title: str
     input_dir: Path
     output_dir: Path
     log_file: Path
@@ -140,6 +141,7 @@ class Executor:
             {
                 "kind": "run",
                 "job_id": run.job_id,
+                "title": run.title,
                 "input_dir": str(run.input_dir),
                 "output_dir": str(run.output_dir),
                 "log_file": str(run.log_file),

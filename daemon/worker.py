@@ -122,6 +122,7 @@ def _run(command: dict[str, Any], entry: str, commands: Commands, reporter: Repo
         settings = Settings.model_validate(command["settings"])
         progress = _progress_callback(job_id, commands, reporter)
         report = reconstruct(Path(command["input_dir"]), output_dir, settings, progress)
+        _write_page(report, output_dir, str(command["title"]))
         failpoints.hit("before:run-finished")
         _finish_output(output_dir, int(command["output_bytes"]))
         failpoints.hit("after:run-finished")
@@ -134,6 +135,16 @@ def _run(command: dict[str, Any], entry: str, commands: Commands, reporter: Repo
         reporter.send("failed", job_id=job_id, failure=failure.to_json(), is_fatal=is_fatal)
         return is_fatal
     return False
+
+
+def _write_page(report: object, output_dir: Path, title: str) -> None:
+    """The page that people open first; other entry points than recon's bring their own, or none."""
+    from recon.previews.report_html import write_report_html
+    from recon.report import Report
+
+    if isinstance(report, Report):
+        path = output_dir / "report.html"
+        write_report_html(path, title, report, output_dir, how_to_rerun="Then move the folder back into inbox/.")
 
 
 def _progress_callback(job_id: str, commands: Commands, reporter: Reporter) -> Callable[[ProgressUpdate], None]:

@@ -161,7 +161,9 @@ class UnsolvedCameras(CameraError):
     """The cameras could not be found from the pictures."""
 
     code = "CAMERAS_UNSOLVED"
-    suggestion = "Give a transforms.json, name the views front, back, left, right, top, bottom, or shoot with more overlap."
+    suggestion = (
+        "Give a transforms.json, name the views front, back, left, right, top, bottom, or shoot with more overlap."
+    )
 
 
 class ObjectNotFound(ReconError):

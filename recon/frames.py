@@ -19,7 +19,9 @@ Y_UP_FROM_Z_UP = torch.tensor(
 """glTF world (+y up) from a z-up world."""
 
 
-def transform_points(b_from_a: Float[Tensor, "... 4 4"], points_a: Float[Tensor, "... n 3"]) -> Float[Tensor, "... n 3"]:
+def transform_points(
+    b_from_a: Float[Tensor, "... 4 4"], points_a: Float[Tensor, "... n 3"]
+) -> Float[Tensor, "... n 3"]:
     """Apply a rigid or affine transform to points; differentiable in both."""
     return points_a @ b_from_a[..., :3, :3].transpose(-1, -2) + b_from_a[..., None, :3, 3]
 

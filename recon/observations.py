@@ -103,8 +103,12 @@ def _stacked_depth(
         mask = torch.zeros(height_px, width_px, dtype=torch.bool)
         if view.depth is not None:
             size = (height_px, width_px)
-            nearest = torch.nn.functional.interpolate(view.depth.depth_z[None, None].float(), size, mode="nearest-exact")
-            valid = torch.nn.functional.interpolate(view.depth.valid_mask[None, None].float(), size, mode="nearest-exact")
+            nearest = torch.nn.functional.interpolate(
+                view.depth.depth_z[None, None].float(), size, mode="nearest-exact"
+            )
+            valid = torch.nn.functional.interpolate(
+                view.depth.valid_mask[None, None].float(), size, mode="nearest-exact"
+            )
             depth, mask = nearest[0, 0], valid[0, 0] > 0.5
         depths.append(torch.where(mask, depth, torch.zeros_like(depth)))
         masks.append(mask)
@@ -170,7 +174,10 @@ def _shifted(picture: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def _slope(
-    inverse: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"], tolerance: Float[Tensor, "k h w"], step: tuple[int, int]
+    inverse: Float[Tensor, "k h w"],
+    mask: Bool[Tensor, "k h w"],
+    tolerance: Float[Tensor, "k h w"],
+    step: tuple[int, int],
 ) -> tuple[Float[Tensor, "k h w"], Bool[Tensor, "k h w"]]:
     """Derivative of inverse depth along one image axis, from neighbours on the same surface.
 

@@ -12,7 +12,7 @@ from recon.export import write_cameras_json, write_mesh_files
 from recon.models import Model, ModelContext, ModelResult, create_model
 from recon.previews import write_previews
 from recon.progress import Progress
-from recon.quality import QualityReport, measure
+from recon.quality import QualityReport, measure, write_error_map
 from recon.raster import Rasterizer, select_rasterizer
 from recon.report import LossRecord, MeshFiles, ModelReport, Report, describe_software, summarise_capture
 from recon.scene import Capture
@@ -89,8 +89,10 @@ def _run_model(
     clock.enter("quality", 0.0)
     quality = measure(result.textured, capture, raster, device)
     quality = quality.model_copy(update={"warnings": (*result.warnings, *quality.warnings)})
+    write_error_map(result.textured, capture, raster, device, output_dir / "error.png")
     clock.enter("previews", 0.0)
-    write_previews(result.textured, capture, raster, output_dir, settings, device)
+    psnr_db = {view.name: view.psnr_db for view in quality.views if view.psnr_db is not None}
+    write_previews(result.textured, capture, raster, output_dir, settings, device, psnr_db=psnr_db)
     clock.stop()
     return _model_report(model.name, result, quality, mesh_files, clock)
 
@@ -103,7 +105,9 @@ def _model_report(
         quality=quality,
         mesh_files=mesh_files,
         seconds_per_stage=clock.seconds_of(name),
-        loss_history=tuple(LossRecord(step=entry.step, stage=entry.stage, terms=entry.terms) for entry in result.history),
+        loss_history=tuple(
+            LossRecord(step=entry.step, stage=entry.stage, terms=entry.terms) for entry in result.history
+        ),
         facts=dict(result.facts),
     )
 

@@ -100,9 +100,7 @@ def decimate(mesh: TriangleMesh, target_face_count: int) -> TriangleMesh:
     centre = mesh.positions_world.mean(0)
     positions = (mesh.positions_world - centre).cpu().numpy().astype(np.float32)
     corners = mesh.faces.cpu().numpy().astype(np.int32)
-    simplified, kept = fast_simplification.simplify(
-        positions, corners, target_count=target_face_count, agg=AGGRESSION
-    )
+    simplified, kept = fast_simplification.simplify(positions, corners, target_count=target_face_count, agg=AGGRESSION)
     device = mesh.faces.device
     result = TriangleMesh(
         torch.from_numpy(np.asarray(simplified, np.float32)).to(device) + centre,
@@ -122,7 +120,7 @@ def cut_pinches(mesh: TriangleMesh) -> TriangleMesh:
     half_start, half_end = faces[:, [0, 1, 2]].reshape(-1), faces[:, [1, 2, 0]].reshape(-1)
     key = (torch.minimum(half_start, half_end) << 32) | torch.maximum(half_start, half_end)
     order = torch.argsort(key, stable=True)
-    unique, counts = torch.unique_consecutive(key[order], return_counts=True)
+    _, counts = torch.unique_consecutive(key[order], return_counts=True)
     if bool((counts == 2).all()) and _is_vertex_manifold(faces, mesh.positions_world.shape[0]):
         return select_faces(TriangleMesh(mesh.positions_world, faces), torch.ones_like(faces[:, 0], dtype=torch.bool))
     starts = torch.cumsum(counts, 0) - counts

@@ -232,7 +232,8 @@ class TriangleMesh:
     def scaled_face_normals(self) -> Float[Tensor, "f 3"]:
         """Normals whose length is twice the face's area in square metres."""
         a, b, c = self.positions_world[self.faces].unbind(1)
-        return torch.linalg.cross(b - a, c - a)
+        scaled: Tensor = torch.linalg.cross(b - a, c - a)
+        return scaled
 
     def vertex_normals(self) -> Float[Tensor, "v 3"]:
         """Area-weighted unit normals."""

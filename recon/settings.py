@@ -8,9 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-DepthEncoding = Literal[
-    "auto", "metres", "unsigned", "linear8", "normalised_per_view", "disparity", "near_is_bright"
-]
+DepthEncoding = Literal["auto", "metres", "unsigned", "linear8", "normalised_per_view", "disparity", "near_is_bright"]
 MeshFormat = Literal["glb", "obj", "ply"]
 
 

@@ -45,9 +45,7 @@ def fuse(observations: Observations, positions_world: Float[Tensor, "n 3"], soft
     Returns:
         The field; samples that no view constrains have a distance of -inf.
     """
-    parts = [
-        _fuse_chunk(observations, chunk, softness_m) for chunk in positions_world.split(CHUNK_SAMPLES)
-    ]
+    parts = [_fuse_chunk(observations, chunk, softness_m) for chunk in positions_world.split(CHUNK_SAMPLES)]
     return Field(
         torch.cat([part.distance_m for part in parts]),
         torch.cat([part.is_measured for part in parts]),
@@ -110,7 +108,9 @@ def view_distances(
     valid = [mask[corner + step] for step in (0, 1, width, width + 1)]
     is_connected = is_connected & torch.stack(valid).all(0)
     # Across a step, or on a strip a few pixels wide, only what lies before all neighbours is surely free.
-    first_z_m = torch.stack([torch.where(good, z, depth[nearest]) for good, z in zip(valid, corners, strict=True)]).amin(0)
+    first_z_m = torch.stack(
+        [torch.where(good, z, depth[nearest]) for good, z in zip(valid, corners, strict=True)]
+    ).amin(0)
     surface_z_m = torch.where(is_connected, _bilinear(corners, share_x, share_y), first_z_m)
     has_depth = inside & mask[nearest]
     surface_m = torch.where(has_depth, (surface_z_m - depth_z_m) * cosine, minus_infinity)

@@ -72,8 +72,8 @@ def _active_cells(inside: Bool[Tensor, "x y z"]) -> Int[Tensor, " n"]:
         for y in (0, 1):
             for z in (0, 1):
                 count += inside[x : size_x - 1 + x, y : size_y - 1 + y, z : size_z - 1 + z]
-    x, y, z = torch.nonzero((count > 0) & (count < 8), as_tuple=True)
-    return (x * size_y + y) * size_z + z
+    cells = torch.nonzero((count > 0) & (count < 8))
+    return (cells[:, 0] * size_y + cells[:, 1]) * size_z + cells[:, 2]
 
 
 def _tetrahedron_faces(corners: Int[Tensor, "n 4"], inside: Bool[Tensor, " s"]) -> list[Int[Tensor, "m 3 2"]]:
@@ -94,11 +94,17 @@ def _tetrahedron_faces(corners: Int[Tensor, "n 4"], inside: Bool[Tensor, " s"]) 
         for chosen, order in ((alone_inside, (b, c, d)), (alone_outside, (b, d, c))):
             tetrahedra = corners[chosen]
             triangles.append(torch.stack([tetrahedra[:, [lone, other]] for other in order], 1))
-    for pair, rest in (((0, 1), (2, 3)), ((0, 2), (3, 1)), ((0, 3), (1, 2)), ((1, 2), (0, 3)), ((3, 1), (0, 2)), ((2, 3), (0, 1))):
+    for pair, rest in (
+        ((0, 1), (2, 3)),
+        ((0, 2), (3, 1)),
+        ((0, 3), (1, 2)),
+        ((1, 2), (0, 3)),
+        ((3, 1), (0, 2)),
+        ((2, 3), (0, 1)),
+    ):
         chosen = (count == 2) & is_inside[:, pair[0]] & is_inside[:, pair[1]]
-        a, b = (corners[chosen][:, index] for index in pair)
-        c, d = (corners[chosen][:, index] for index in rest)
-        ac, ad, bc, bd = (torch.stack(ends, 1) for ends in ((a, c), (a, d), (b, c), (b, d)))
+        ends = corners[chosen]
+        ac, ad, bc, bd = (ends[:, [one, other]] for one in pair for other in rest)
         triangles.append(torch.stack([ac, ad, bd], 1))
         triangles.append(torch.stack([ac, bd, bc], 1))
     return triangles

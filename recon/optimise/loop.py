@@ -21,7 +21,7 @@ REACH_DECAY = 0.7
 STIFFNESS_START, STIFFNESS_END = 2.0, 0.3
 """Weight of the step's Laplacian in pixels: stiff at first, supple when the details are fitted."""
 
-NOISY_FAIRING = 2.0
+NOISY_FAIRING = 10.0
 """Weight of the shape's own Laplacian, in pixels, when the depth noise is visible."""
 
 TANGENTIAL = 0.3

@@ -76,7 +76,9 @@ def depth_term(
     rays = torch.nn.functional.normalize(measured - observations.cameras.positions_world[view_index], dim=1)
     facing = -(normal * rays).sum(1)
     agreement = (normal * observations.normals_world[usable]).sum(1)
-    weight = _biweight(residual_m, reach_m) * _ramp(facing, 0.05, 0.4) * _ramp(observations.incidence[usable], 0.05, 0.4)
+    weight = (
+        _biweight(residual_m, reach_m) * _ramp(facing, 0.05, 0.4) * _ramp(observations.incidence[usable], 0.05, 0.4)
+    )
     weight = weight * _ramp(agreement, 0.2, 0.7)
     blocks = torch.zeros(mesh.faces.shape[0], 9, device=face.device)
     blocks.index_add_(0, face, (weight[:, None, None] * barycentrics[:, :, None] * barycentrics[:, None]).flatten(1))
