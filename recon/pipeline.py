@@ -10,12 +10,12 @@ from recon.capture import load_capture
 from recon.errors import GpuUnavailable, ReconError, writing
 from recon.export import write_cameras_json, write_mesh_files
 from recon.models import Model, ModelContext, ModelResult, create_model
-from recon.previews import write_previews
+from recon.previews import write_preview, write_previews
 from recon.progress import Progress
 from recon.quality import QualityReport, measure, write_error_map
 from recon.raster import Rasterizer, select_rasterizer
 from recon.report import LossRecord, MeshFiles, ModelReport, Report, describe_software, summarise_capture
-from recon.scene import Capture
+from recon.scene import Capture, TexturedMesh, TriangleMesh
 from recon.settings import Settings
 from recon.stage_clock import StageClock
 
@@ -82,7 +82,16 @@ def _run_model(
 ) -> ModelReport:
     """One model from the posed capture to its files."""
     device = select_device(settings)
-    result = model.reconstruct(capture, settings, ModelContext(device, raster, clock.enter))
+    preview = output_dir.parent / "preview.png"
+
+    def show(mesh: TriangleMesh | TexturedMesh) -> None:
+        with writing(preview.name):
+            preview.parent.mkdir(parents=True, exist_ok=True)
+        write_preview(mesh, preview, raster, capture.up_world, device)
+        clock.show(preview)
+
+    result = model.reconstruct(capture, settings, ModelContext(device, raster, clock.enter, show))
+    show(result.textured)
     clock.enter("export", 0.0)
     mesh_files = write_mesh_files(result.textured, output_dir, capture.up_world, settings.formats)
     write_cameras_json(capture, output_dir / "cameras.json")

@@ -1,6 +1,7 @@
 """Where a running reconstruction is: seconds per stage, progress to the caller, the stage that failed."""
 
 import time
+from pathlib import Path
 
 from recon.progress import STAGES, Progress, ProgressUpdate
 
@@ -54,6 +55,14 @@ class StageClock:
             self.stage, self._started_s = stage, time.monotonic()
         self._fraction = max(self._fraction, self._overall(stage, fraction))
         self._progress(ProgressUpdate(self._model, stage, self._fraction))
+
+    def show(self, preview: Path) -> None:
+        """Announce a new picture of the work in progress.
+
+        Raises:
+            Cancelled: The caller wants no more of it.
+        """
+        self._progress(ProgressUpdate(self._model, self.stage, self._fraction, preview))
 
     def stop(self) -> None:
         """End the current stage."""

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from recon.raster import Rasterizer
-from recon.scene import Capture, TexturedMesh
+from recon.scene import Capture, TexturedMesh, TriangleMesh
 from recon.settings import Settings
 
 
@@ -29,11 +29,13 @@ class ModelContext:
         raster: The rasteriser for that device.
         enter: Announces a stage (one of ``recon.progress.STAGES``) and its progress within 0..1; may raise
             ``recon.Cancelled``.
+        show: Publishes a picture of an unfinished mesh for those who wait.
     """
 
     device: torch.device
     raster: Rasterizer
     enter: Callable[[str, float], None]
+    show: Callable[[TriangleMesh | TexturedMesh], None]
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ class NvdiffrecModel:
         context.enter("geometry", 0.3)
         target_face_count = settings.target_faces or DEFAULT_FACE_COUNT
         geometry = build_geometry(observations, options.fusion, target_face_count)
+        context.show(geometry.mesh)
         context.enter("optimise", 0.0)
         optimised = optimise_mesh(
             geometry.mesh,
@@ -40,6 +41,7 @@ class NvdiffrecModel:
             context.raster,
             lambda fraction: context.enter("optimise", fraction),
         )
+        context.show(optimised.mesh)
         context.enter("texture", 0.0)
         textured = bake_texture(
             optimised.mesh,

@@ -1,7 +1,8 @@
 """Writes every picture of a result."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -58,13 +59,16 @@ def write_gallery(  # noqa: PLR0913 - see recon.previews.write_previews
     folder = output_dir / "previews"
     with writing("previews"):
         folder.mkdir(parents=True, exist_ok=True)
-        written = _write_sides(subject, raster, folder, capture.up_world)
-        sheet = folder / "contact_sheet.png"
-        draw_contact_sheet(subject, capture, raster, psnr_db).save(sheet, compress_level=4)
-        written.append(sheet)
-        if settings.turntable:
-            written.append(_write_turntable(subject, raster, output_dir / "turntable.webp", capture.up_world))
-    return written
+        saving: list[Future[Path]] = []
+        with ThreadPoolExecutor() as encoders:  # encoding lets go of the interpreter: it overlaps with drawing
+            if settings.turntable:
+                frames = _turntable_frames(subject, raster, capture.up_world)
+                saving.append(encoders.submit(_save_turntable, frames, output_dir / "turntable.webp"))
+            for name, picture in _draw_sides(subject, raster, capture.up_world):
+                saving.append(encoders.submit(_save_png, picture, folder / name))
+            sheet = draw_contact_sheet(subject, capture, raster, psnr_db)
+            saving.append(encoders.submit(_save_png, sheet, folder / "contact_sheet.png"))
+        return [future.result() for future in saving]
 
 
 @torch.no_grad()
@@ -80,28 +84,33 @@ def write_progress_picture(
         os.replace(partial, path)
 
 
-def _write_sides(subject: Subject, raster: Rasterizer, folder: Path, up_world: str) -> list[Path]:
-    """Each side textured and as a wireframe, from the same fragments."""
-    textured, wireframes = [], []
+def _draw_sides(subject: Subject, raster: Rasterizer, up_world: str) -> Iterator[tuple[str, Image.Image]]:
+    """File name and picture of each side, textured and as a wireframe, from the same fragments."""
     for name, cameras in side_cameras(subject.positions_world, up_world, SIDE_PX * SUPERSAMPLING).items():
         fragments = raster.rasterize(subject.positions_world, subject.faces, cameras)
         light = headlight(subject, raster, fragments, cameras)
         clay = light.new_tensor(CLAY_SRGB).expand(*light.shape[:3], 3)
         dressed = over_background(lit(albedo_srgb(subject, raster, fragments), light), fragments)
         lines = over_background(with_lines(lit(clay, light), raster, fragments, LINE_WIDTH_PX), fragments)
-        textured.append(folder / f"{name}.png")
-        wireframes.append(folder / f"{name}_wireframe.png")
-        _image(pixels(dressed[0], SUPERSAMPLING)).save(textured[-1], compress_level=4)
-        _image(pixels(lines[0], SUPERSAMPLING)).save(wireframes[-1], compress_level=4)
-    return textured + wireframes
+        yield f"{name}.png", _image(pixels(dressed[0], SUPERSAMPLING))
+        yield f"{name}_wireframe.png", _image(pixels(lines[0], SUPERSAMPLING))
 
 
-def _write_turntable(subject: Subject, raster: Rasterizer, path: Path, up_world: str) -> Path:
-    """An endless turn around the object, small enough for a share."""
+def _save_png(picture: Image.Image, path: Path) -> Path:
+    picture.save(path, compress_level=4)
+    return path
+
+
+def _turntable_frames(subject: Subject, raster: Rasterizer, up_world: str) -> list[Image.Image]:
+    """A turn around the object."""
     texture = subject.texture_srgb
     small = coarser(subject, max(1, 0 if texture is None else texture.shape[0] // (2 * TURNTABLE_PX)))
     cameras = turntable_cameras(subject.positions_world, up_world, TURNTABLE_PX, TURNTABLE_FRAMES)
-    frames = [_quick_picture(small, raster, only_camera(cameras, index)) for index in range(cameras.count)]
+    return [_quick_picture(small, raster, only_camera(cameras, index)) for index in range(cameras.count)]
+
+
+def _save_turntable(frames: list[Image.Image], path: Path) -> Path:
+    """An endless animation, small enough for a share."""
     for quality in TURNTABLE_QUALITIES:
         frames[0].save(
             path,
@@ -110,7 +119,7 @@ def _write_turntable(subject: Subject, raster: Rasterizer, path: Path, up_world:
             duration=TURNTABLE_FRAME_MS,
             loop=0,
             quality=quality,
-            method=2,
+            method=1,
         )
         if path.stat().st_size <= TURNTABLE_BYTES:
             break
