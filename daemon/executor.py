@@ -112,6 +112,8 @@ class Executor:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         if self._gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = str(self._gpu)
+        # Threads that spin while they wait cost several times the work itself when the cores are shared.
+        environment.setdefault("OMP_WAIT_POLICY", "passive")
         setup = json.dumps(
             {"entry": self._config.entry, "preload": self._config.preload, "memory_bytes": self._config.memory_bytes}
         )
