@@ -161,7 +161,7 @@ def _split_doubled_edges(mesh: TriangleMesh, pairs: Int[Tensor, "p 2"]) -> Trian
     return TriangleMesh(torch.cat(positions), torch.tensor(faces, device=mesh.faces.device))
 
 
-def _drop_folded_faces(faces: Int[Tensor, "f 3"]) -> Int[Tensor, "f 3"]:
+def _drop_folded_faces(faces: Int[Tensor, "f 3"]) -> Int[Tensor, "kept 3"]:
     """Remove degenerate faces and pairs of faces on the same three vertices."""
     a, b, c = faces.unbind(1)
     faces = faces[(a != b) & (b != c) & (c != a)]

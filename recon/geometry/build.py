@@ -9,7 +9,7 @@ from recon.arrays import Float, Tensor
 from recon.errors import ObjectNotFound
 from recon.geometry.cavities import SeenSpace, continue_cavities
 from recon.geometry.fill import BAND_INSIDE, BAND_OUTSIDE, FAR, fill_unknown
-from recon.geometry.fusion import fuse, object_bounds_world
+from recon.geometry.fusion import NO_ROOM, fuse, object_bounds_world
 from recon.geometry.grid import Grid, enclosing_grid
 from recon.geometry.isosurface import extract_surface
 from recon.observations import Observations
@@ -61,7 +61,7 @@ def build_geometry(observations: Observations, settings: FusionSettings, target_
     field = _without_bubbles(field)
     mesh = keep_solid_pieces(extract_surface(field, grid))
     if mesh.faces.shape[0] == 0:
-        raise ObjectNotFound("The views leave no room for an object: their outlines do not meet in any point.")
+        raise ObjectNotFound(NO_ROOM)
     return Geometry(keep_solid_pieces(decimate(mesh, target_face_count)), grid.spacing_m, resolution)
 
 

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 import torch
 
 from recon.arrays import Bool, Float, Tensor
+from recon.errors import ObjectNotFound
 from recon.observations import Observations
 
 CHUNK_SAMPLES = 1 << 20
 TOUCHING_PX, TOUCHING_VIEWS = 2.5, 3
 """A hull is touched by one outline at most places and by two along its creases; where this many pass within this
 distance there is a surface that all of them graze, such as the flat bottom of a standing object."""
+
+NO_ROOM = "The views leave no room for an object: their outlines do not meet in any point."
 
 MIN_INCIDENCE = 0.1
 """Perpendicular distances are not shrunk below this cosine, where normals are least certain."""
@@ -136,7 +139,14 @@ def object_bounds_world(observations: Observations) -> tuple[Float[Tensor, " 3"]
 
 
 def silhouette_bounds_world(observations: Observations) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
-    """The box of the visual hull, found on a coarse grid about the point that all cameras look at."""
+    """The box of the visual hull, found on a coarse grid about the point that all cameras look at.
+
+    Only what at least half of the pictures take in can be the object: elsewhere too few outlines speak, and space
+    that no camera sees would count as filled.
+
+    Raises:
+        ObjectNotFound: The outlines do not meet.
+    """
     world_from_camera = torch.linalg.inv(observations.cameras.camera_from_world)
     centres, axes = world_from_camera[:, :3, 3], world_from_camera[:, :3, 2]
     projector = torch.eye(3, device=axes.device) - axes[:, :, None] * axes[:, None, :]
@@ -148,8 +158,18 @@ def silhouette_bounds_world(observations: Observations) -> tuple[Float[Tensor, "
         lattice = torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij"), -1).reshape(-1, 3)
         positions = low + lattice * (high - low)
         cell = (high - low).max() / 64
-        inside = positions[fuse(observations, positions, 0.0).distance_m < cell]
+        is_inside = fuse(observations, positions, 0.0).distance_m < cell
+        inside = positions[is_inside & (_picture_share(observations, positions) >= 0.5)]
         if inside.shape[0] == 0:
-            break
+            raise ObjectNotFound(NO_ROOM)
         low, high = inside.amin(0) - cell, inside.amax(0) + cell
     return low, high
+
+
+def _picture_share(observations: Observations, positions_world: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+    """Share of the views whose pictures take in each position."""
+    cameras = observations.cameras
+    pixels_px, depth_z_m = cameras.project(positions_world)
+    size_px = torch.tensor([cameras.width_px, cameras.height_px], device=pixels_px.device)
+    is_within = ((pixels_px > 0.5) & (pixels_px < size_px - 0.5)).all(-1) & (depth_z_m > 0)
+    return is_within.float().mean(0)

@@ -16,6 +16,9 @@ from recon.raster import Fragments, Rasterizer
 from recon.remesh import Edges
 from recon.scene import TriangleMesh
 
+BORDER_STEP_PX = 0.5
+"""An edge is part of the outline when nothing is drawn this far outside it."""
+
 
 @dataclass(frozen=True)
 class DepthTerm:
@@ -100,12 +103,14 @@ def outline_term(
     cameras = observations.cameras
     a, b, c = mesh.positions_world[mesh.faces].unbind(1)
     scaled_normals = torch.linalg.cross(b - a, c - a)
+    across = mesh.positions_world[edges.opposite[:, 1]] - mesh.positions_world[edges.vertices[:, 0]]
+    is_convex = (across * scaled_normals[edges.faces[:, 0]]).sum(1) < 0  # a hollow crease is never an outline
     pixels_px, depth_z_m = cameras.project(mesh.positions_world)
     world_from_camera = torch.linalg.inv(cameras.camera_from_world)
     parts = []
     for view_index in range(cameras.count):
         towards = ((cameras.positions_world[view_index] - a) * scaled_normals).sum(1) > 0
-        is_outline = towards[edges.faces[:, 0]] != towards[edges.faces[:, 1]]
+        is_outline = is_convex & (towards[edges.faces[:, 0]] != towards[edges.faces[:, 1]])
         ends = edges.vertices[is_outline]
         for share in (1 / 6, 1 / 2, 5 / 6):
             shares = torch.tensor([1 - share, share], device=ends.device).expand(ends.shape[0], 2)
@@ -147,12 +152,24 @@ def _sample_outline(
     lower = stacked[corner + width] * (1 - share_x) + stacked[corner + width + 1] * share_x
     value = upper * (1 - share_y) + lower * share_y
     gradient = torch.nn.functional.normalize(value[:, 1:], dim=1)
-    # Within two pixels of the mesh's own outline there must be background, or the edge borders another part.
-    hit = fragments.hit_mask[view_index].float()[None, None]
-    near_background = -torch.nn.functional.max_pool2d(-hit, 5, stride=1, padding=2)[0, 0] < 0.5
-    row, column = position_px[:, 1].long().clamp(0, height - 1), position_px[:, 0].long().clamp(0, width - 1)
-    is_border = near_background[row, column] & inside & (value[:, 1:].norm(dim=1) > 0.5)
+    is_border = _nothing_just_outside(position_px, gradient, fragments.hit_mask[view_index])
+    is_border = is_border & inside & (value[:, 1:].norm(dim=1) > 0.5)
     return _OutlineSample(value[:, 0], gradient, is_border)
+
+
+def _nothing_just_outside(
+    position_px: Float[Tensor, "n 2"], outwards: Float[Tensor, "n 2"], hit_mask: Bool[Tensor, "h w"]
+) -> Bool[Tensor, " n"]:
+    """Whether nothing is drawn half a pixel outside a sample.
+
+    Creases on sides that recede from the camera are silhouette edges too, hidden a little inside the outline;
+    drawn to it they would bulge out to the visual cone.
+    """
+    height, width = hit_mask.shape
+    size = torch.tensor([width, height], device=position_px.device)
+    places = ((position_px + BORDER_STEP_PX * outwards) / size * 2 - 1)[None, None]
+    drawn = torch.nn.functional.grid_sample(hit_mask.float()[None, None], places, align_corners=False)
+    return drawn[0, 0, 0] < 0.5
 
 
 def _biweight(residual_m: Float[Tensor, " n"], reach_m: float) -> Float[Tensor, " n"]:

@@ -1,0 +1,73 @@
+"""The geometry stage as a whole."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+
+import geometry_scenes
+from recon.errors import ObjectNotFound
+from recon.geometry import Geometry, build_geometry
+from recon.observations import observe
+from recon.settings import FusionSettings
+
+COARSE = FusionSettings(grid_resolution=48)
+
+
+@cache
+def built(name: str) -> Geometry:
+    return build_geometry(geometry_scenes.observed(name), COARSE, 3000)
+
+
+@pytest.mark.parametrize(
+    ("name", "euler_number", "mean_px"), [("sphere", 2, 0.06), ("cube", 2, 0.12), ("torus", 0, 0.1), ("plate", 2, 0.15)]
+)
+def test_solids_are_built_closed_and_in_place(name: str, euler_number: int, mean_px: float) -> None:
+    """Six views all around: a closed manifold with the right handles, about a tenth of a pixel from the truth."""
+    mesh = built(name).mesh
+    geometry_scenes.assert_closed_manifold(mesh)
+    solid = geometry_scenes.as_trimesh(mesh)
+    assert solid.euler_number == euler_number
+    assert solid.volume > 0
+    error_px = geometry_scenes.error_m(name, mesh) / geometry_scenes.observed(name).pixel_m
+    assert error_px.mean() < mean_px
+    assert error_px.max() < 1
+
+
+def test_the_grid_is_the_one_asked_for() -> None:
+    """48 voxels along the longest side of the measured points; as many faces as were asked for."""
+    geometry = built("sphere")
+    assert geometry.resolution == 48
+    assert geometry.voxel_m == pytest.approx(0.2 / 48, rel=0.1)
+    assert 0.9 * 3000 < len(geometry.mesh.faces) <= 1.05 * 3000
+
+
+def test_outlines_alone_give_the_visual_hull() -> None:
+    """Six photographs of a sphere without any depth: a closed piece that holds the sphere and little more."""
+    capture = geometry_scenes.photographed("sphere")
+    views = tuple(replace(view, depth=None) for view in capture.views)
+    observations = observe(replace(capture, views=views), geometry_scenes.CPU)
+    geometry = build_geometry(observations, COARSE, 3000)
+    geometry_scenes.assert_closed_manifold(geometry.mesh)
+    centre = torch.from_numpy(geometry_scenes.SOLIDS["sphere"].centre_world).float()
+    radius_m = (geometry.mesh.positions_world - centre).norm(dim=1)
+    assert radius_m.min() > 0.1 - geometry.voxel_m
+    assert radius_m.max() < 0.1 * 1.3
+    assert geometry.voxel_m < 1.3 * 0.2 / 48
+
+
+def test_building_twice_gives_the_same_bits() -> None:
+    """Same views, same mesh, bit for bit."""
+    again = build_geometry(geometry_scenes.observed("torus"), COARSE, 3000).mesh
+    assert torch.equal(again.positions_world, built("torus").mesh.positions_world)
+    assert torch.equal(again.faces, built("torus").mesh.faces)
+
+
+def test_outlines_that_do_not_meet_are_no_object() -> None:
+    """Where every view sees background only, there is nothing to build, and the error says so."""
+    seen = geometry_scenes.observed("sphere")
+    nothing = torch.zeros_like(seen.depth_mask)
+    empty = replace(seen, silhouette_px=torch.full_like(seen.silhouette_px, 1e3), depth_mask=nothing)
+    with pytest.raises(ObjectNotFound, match="leave no room"):
+        build_geometry(empty, COARSE, 3000)

@@ -1,0 +1,92 @@
+"""Views to one signed distance field."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+import geometry_scenes
+from recon.geometry.fusion import fuse, object_bounds_world, view_distances
+from recon.observations import Observations
+
+SPHERE = geometry_scenes.SOLIDS["sphere"]
+
+
+def observations() -> Observations:
+    return geometry_scenes.observed("sphere", size_px=128)
+
+
+def without_depth(seen: Observations) -> Observations:
+    return replace(seen, depth_mask=torch.zeros_like(seen.depth_mask), incidence=torch.zeros_like(seen.incidence))
+
+
+def near_surface(count: int = 2000) -> torch.Tensor:
+    """Points within a pixel's width of the sphere that some camera sees from within 55 degrees of its normal."""
+    rng = np.random.default_rng(3)
+    normals = rng.normal(size=(count, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    shift_m = rng.uniform(-1, 1, (count, 1)) * observations().pixel_m
+    positions = SPHERE.centre_world + normals * (0.1 + shift_m)
+    return torch.from_numpy(positions).float()
+
+
+def test_field_near_a_sphere_is_its_signed_distance() -> None:
+    """Within a pixel of the surface the fused distance is right to a tenth of a pixel on average, and measured."""
+    positions = near_surface()
+    field = fuse(observations(), positions, 0.0)
+    true_m = torch.from_numpy(SPHERE.signed_distance_m(positions.double().numpy())).float()
+    error_px = (field.distance_m - true_m).abs() / observations().pixel_m
+    assert error_px.mean() < 0.1
+    assert error_px.quantile(0.98) < 0.4
+    assert field.is_measured.float().mean() > 0.9
+
+
+def test_field_is_the_distance_in_any_portion() -> None:
+    """Samples do not influence each other: any portion of them gets the values that all of them get."""
+    positions = near_surface(300)
+    whole, part = fuse(observations(), positions, 1e-3), fuse(observations(), positions[100:150], 1e-3)
+    assert torch.allclose(whole.distance_m[100:150], part.distance_m, atol=1e-6)
+    assert torch.equal(whole.is_measured[100:150], part.is_measured)
+
+
+def test_inside_and_outside_are_told_apart() -> None:
+    """The centre is inside; a point well outside the sphere but within the pictures is outside."""
+    centre = torch.from_numpy(SPHERE.centre_world).float()
+    field = fuse(observations(), torch.stack([centre, centre + torch.tensor([0.0, 0.0, 0.16])]), 0.0)
+    assert field.distance_m[0] < -0.09
+    assert field.distance_m[1] > 0.05
+
+
+def test_what_no_view_shows_has_no_distance() -> None:
+    """Outside every picture neither the surface nor the outline says anything."""
+    far = torch.tensor([[50.0, 50.0, 50.0]])
+    field = fuse(observations(), far, 0.0)
+    assert field.distance_m.item() == -torch.inf
+    assert not field.is_measured.any()
+
+
+def test_one_view_speaks_of_its_own_picture() -> None:
+    """At the pixel of the nearest point the front view's surface distance is the depth difference."""
+    seen = observations()
+    position = torch.from_numpy(SPHERE.centre_world).float()[None] + torch.tensor([[0.0, -0.11, 0.0]])
+    pixels_px, depth_z_m = seen.cameras.project(position)
+    surface_m, outline_m = view_distances(seen, 0, pixels_px[0], depth_z_m[0])
+    assert abs(surface_m.item() - 0.01) < 2e-4
+    assert outline_m.item() < -0.05
+
+
+def test_bounds_hold_the_object_tightly() -> None:
+    """The box of the measured points encloses the sphere and is at most a tenth wider."""
+    low, high = object_bounds_world(observations())
+    assert (low.numpy() < SPHERE.low_world).all()
+    assert (high.numpy() > SPHERE.high_world).all()
+    assert (high - low).max() < 1.1 * 0.2
+
+
+def test_outlines_alone_bound_the_object() -> None:
+    """Without any depth the box follows from the silhouettes, and is the object's to a quarter."""
+    hidden = without_depth(observations())
+    low, high = object_bounds_world(hidden)
+    assert (low.numpy() < SPHERE.low_world + 1e-3).all()
+    assert (high.numpy() > SPHERE.high_world - 1e-3).all()
+    assert (high - low).max() < 1.25 * 0.2

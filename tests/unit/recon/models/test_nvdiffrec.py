@@ -1,0 +1,107 @@
+"""Our own model on analytic solids, from posed views to a refined mesh."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+import geometry_scenes
+import texture_scenes
+from recon.errors import Cancelled
+from recon.models import ModelContext, ModelResult, nvdiffrec
+from recon.models.nvdiffrec import NvdiffrecModel
+from recon.scene import Capture, TexturedMesh, TriangleMesh
+from recon.settings import FusionSettings, NvdiffrecSettings, Settings
+
+SETTINGS = Settings(
+    device="cpu", target_faces=2000, nvdiffrec=NvdiffrecSettings(fusion=FusionSettings(grid_resolution=48))
+)
+
+
+Shown = list[TriangleMesh | TexturedMesh]
+
+
+@pytest.fixture(autouse=True)
+def _plain_texture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One grey texel everywhere: baking has its own tests."""
+
+    def bake(mesh: TriangleMesh, *_: object) -> TexturedMesh:
+        coverage = torch.ones(4, 4, dtype=torch.uint8)
+        face_uv = torch.zeros_like(mesh.faces)
+        return TexturedMesh(mesh, torch.full((1, 2), 0.5), face_uv, torch.full((4, 4, 3), 0.5), coverage)
+
+    monkeypatch.setattr(nvdiffrec, "bake_texture", bake)
+
+
+def context_with(enter: Callable[[str, float], None], shown: Shown) -> ModelContext:
+    return ModelContext(geometry_scenes.CPU, texture_scenes.rasterizer(), enter, shown.append)
+
+
+def reconstructed(
+    capture: Capture, entered: list[tuple[str, float]] | None = None, shown: Shown | None = None
+) -> ModelResult:
+    record = [] if entered is None else entered
+    context = context_with(lambda stage, fraction: record.append((stage, fraction)), [] if shown is None else shown)
+    return NvdiffrecModel().reconstruct(capture, SETTINGS, context)
+
+
+@pytest.mark.parametrize(
+    ("name", "euler_number", "mean_px"),
+    [("sphere", 2, 0.12), ("cube", 2, 0.15), ("torus", 0, 0.12), ("plate", 2, 0.15)],
+)
+def test_solids_are_recovered(name: str, euler_number: int, mean_px: float) -> None:
+    """Six views of 96 pixels: a closed manifold of the right genus, an eighth of a pixel from the truth on average."""
+    result = reconstructed(geometry_scenes.photographed(name))
+    mesh = result.textured.mesh
+    geometry_scenes.assert_closed_manifold(mesh)
+    assert geometry_scenes.as_trimesh(mesh).euler_number == euler_number
+    error_px = geometry_scenes.error_m(name, mesh) / geometry_scenes.observed(name).pixel_m
+    assert error_px.mean() < mean_px
+    assert error_px.quantile(0.95) < 0.4
+    assert error_px.max() < 1.25
+
+
+def test_photographs_without_depth_give_a_closed_mesh() -> None:
+    """Silhouettes alone: a closed piece of the sphere's volume (to 3 %) or up to 40 % more."""
+    capture = geometry_scenes.photographed("sphere")
+    result = reconstructed(replace(capture, views=tuple(replace(view, depth=None) for view in capture.views)))
+    mesh = result.textured.mesh
+    geometry_scenes.assert_closed_manifold(mesh)
+    solid, true_volume_m3 = geometry_scenes.as_trimesh(mesh), 4 / 3 * 3.14159 * 0.1**3
+    assert 0.97 * true_volume_m3 < solid.volume < 1.4 * true_volume_m3
+
+
+def test_stages_are_entered_in_order_and_facts_are_told() -> None:
+    """Geometry, refinement, texture, two pictures on the way; grid, faces and history are reported."""
+    entered: list[tuple[str, float]] = []
+    shown: Shown = []
+    result = reconstructed(geometry_scenes.photographed("sphere"), entered, shown)
+    assert [len(mesh.faces) for mesh in shown if isinstance(mesh, TriangleMesh)] == [result.facts["face_count"]] * 2
+    stages = list(dict.fromkeys(stage for stage, _ in entered))
+    assert stages == ["geometry", "optimise", "texture"]
+    for stage in stages:
+        fractions = [fraction for name, fraction in entered if name == stage]
+        assert fractions == sorted(fractions)
+        assert 0 <= fractions[0] <= fractions[-1] <= 1
+    assert result.facts["grid_resolution"] == 48
+    assert result.facts["face_count"] == len(result.textured.mesh.faces)
+    assert result.facts["texture_px"] == 4
+    assert [entry.step for entry in result.history] == list(range(len(result.history)))
+    assert set(result.history[0].terms) == {"depth_m", "outline_m", "step_m"}
+
+
+def test_cancelling_stops_the_model() -> None:
+    """``Cancelled`` from the context leaves the model as it is."""
+
+    def cancel(stage: str, fraction: float) -> None:
+        if stage == "optimise":
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        NvdiffrecModel().reconstruct(geometry_scenes.photographed("sphere"), SETTINGS, context_with(cancel, []))
+
+
+def test_it_is_available_everywhere() -> None:
+    """Nothing is asked of the machine: no GPU, no weights."""
+    NvdiffrecModel().check_available(Settings(), geometry_scenes.CPU)

@@ -1,0 +1,85 @@
+"""The refinement loop on analytic solids."""
+
+import pytest
+import torch
+
+import geometry_scenes
+import texture_scenes
+from recon.errors import Diverged
+from recon.optimise import OptimisedMesh, loop, optimise_mesh
+from recon.scene import TriangleMesh
+from recon.settings import OptimiseSettings
+
+RASTER = texture_scenes.rasterizer()
+
+
+def ball(scale: float) -> TriangleMesh:
+    """The sphere's mesh (1280 faces) with a wrong radius."""
+    mesh = texture_scenes.ball(3)
+    centre = torch.from_numpy(geometry_scenes.SOLIDS["sphere"].centre_world).float()
+    return TriangleMesh((mesh.positions_world - centre) * scale + centre, mesh.faces)
+
+
+def refined(mesh: TriangleMesh, name: str = "sphere", step_count: int | None = None) -> OptimisedMesh:
+    observations = geometry_scenes.observed(name, size_px=128 if name == "sphere" else 96)
+    return optimise_mesh(mesh, observations, OptimiseSettings(step_count=step_count), RASTER, lambda fraction: None)
+
+
+@pytest.mark.parametrize("scale", [1.01, 0.99])
+def test_a_wrong_radius_is_put_right(scale: float) -> None:
+    """A ball 1 % too large or small (1 mm) comes to 0.3 mm, a twelfth of a pixel; its faces stay as they were."""
+    start = ball(scale)
+    result = refined(start)
+    error_m = geometry_scenes.error_m("sphere", result.mesh)
+    assert error_m.mean() < 3e-4
+    assert error_m.max() < 1e-3
+    assert torch.equal(result.mesh.faces, start.faces)
+    assert result.history[-1].depth_m < result.history[0].depth_m / 2
+
+
+def test_the_truth_stays_where_it_is() -> None:
+    """A cube that is right already moves by less than a fifth of a pixel anywhere, outlines included."""
+    start = texture_scenes.box(subdivisions=3)
+    result = refined(start, "cube")
+    moved_m = (result.mesh.positions_world - start.positions_world).norm(dim=1)
+    assert moved_m.max() < 0.2 * geometry_scenes.observed("cube").pixel_m
+    assert geometry_scenes.error_m("cube", result.mesh).mean() < 2e-4
+
+
+def test_refining_twice_gives_the_same_bits() -> None:
+    """Same mesh and views, same result, bit for bit."""
+    one, two = refined(ball(1.01), step_count=3), refined(ball(1.01), step_count=3)
+    assert torch.equal(one.mesh.positions_world, two.mesh.positions_world)
+    assert one.history == two.history
+
+
+def test_no_steps_leave_the_mesh_alone() -> None:
+    """With step_count = 0 the very same positions come back and nothing is on record."""
+    start = ball(1.01)
+    result = refined(start, step_count=0)
+    assert torch.equal(result.mesh.positions_world, start.positions_world)
+    assert result.history == ()
+
+
+def test_progress_rises_and_can_stop_the_work() -> None:
+    """Fractions grow from zero; what the callback raises ends the stage."""
+    fractions: list[float] = []
+    observations = geometry_scenes.observed("sphere", size_px=128)
+    optimise_mesh(ball(1.01), observations, OptimiseSettings(step_count=3), RASTER, fractions.append)
+    assert fractions == [0, 1 / 3, 2 / 3]
+
+    class Stopped(Exception):
+        pass
+
+    def stop(fraction: float) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        optimise_mesh(ball(1.01), observations, OptimiseSettings(step_count=3), RASTER, stop)
+
+
+def test_positions_that_are_not_finite_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of NaN is never applied: MODEL_DIVERGED."""
+    monkeypatch.setattr(loop, "solve_step", lambda mesh, *_: torch.full_like(mesh.positions_world, torch.nan))
+    with pytest.raises(Diverged, match="not finite"):
+        refined(ball(1.01), step_count=1)

@@ -1,0 +1,85 @@
+"""Gauss-Newton steps."""
+
+import pytest
+import torch
+
+import texture_scenes
+from recon.optimise.solver import Laplacian, Smoothness, solve_step
+from recon.optimise.terms import DepthTerm, OutlineTerm
+from recon.remesh import find_edges
+from recon.scene import TriangleMesh
+
+MESH = texture_scenes.ball(2)
+LOOSE = Smoothness(displacement=1.0, shape=0.0, damping=1e-6, tangential=0.0)
+
+
+def laplacian(mesh: TriangleMesh = MESH) -> Laplacian:
+    return Laplacian(mesh.positions_world, find_edges(mesh.faces).vertices)
+
+
+def pulled_by(translation: torch.Tensor) -> DepthTerm:
+    """Every corner of every face is measured where the translation brings it."""
+    normals = MESH.face_normals()
+    blocks = torch.eye(3).expand(len(MESH.faces), 3, 3)
+    residual_m = -(normals @ translation)
+    return DepthTerm(normals, blocks, residual_m[:, None].expand(-1, 3), 0.0)
+
+
+def nothing_measured() -> DepthTerm:
+    count = len(MESH.faces)
+    return DepthTerm(MESH.face_normals(), torch.zeros(count, 3, 3), torch.zeros(count, 3), 0.0)
+
+
+def test_the_transposed_operator_is_the_adjoint() -> None:
+    """<L a, b> = <a, L' b> for any a and b, and squared is one after the other."""
+    operator = laplacian()
+    a, b = torch.randn(2, len(MESH.positions_world), 3, generator=torch.Generator().manual_seed(0))
+    there, back = (operator.apply(a) * b).sum(), (a * operator.apply_transposed(b)).sum()
+    assert torch.isclose(there, back, rtol=1e-4, atol=1e-4)
+    assert torch.equal(operator.squared(a), operator.apply_transposed(operator.apply(a)))
+
+
+def test_a_translation_has_no_laplacian() -> None:
+    """Neighbours' weights add up to one, so that moving everything alike costs nothing."""
+    same = torch.tensor([[1.0, -2.0, 3.0]]).expand(len(MESH.positions_world), 3)
+    assert laplacian().apply(same).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("translation", [(0.003, 0.0, 0.0), (-0.001, 0.002, 0.004)])
+def test_a_translation_is_recovered(translation: tuple[float, float, float]) -> None:
+    """Measurements of a ball moved by a few millimetres give exactly that step at every vertex (to 10 um)."""
+    step = solve_step(MESH, laplacian(), pulled_by(torch.tensor(translation)), None, LOOSE, iteration_count=100)
+    assert (step - torch.tensor(translation)).abs().max() < 1e-5
+
+
+def test_an_outline_moves_along_its_direction() -> None:
+    """Every vertex drawn to lie 2 mm further along x goes there; damping alone holds it back."""
+    count = len(MESH.positions_world)
+    ends = torch.stack([torch.arange(count)] * 2, 1)
+    direction = torch.tensor([[1.0, 0.0, 0.0]]).expand(count, 3)
+    shares, ones = torch.full((count, 2), 0.5), torch.ones(count)
+    outline = OutlineTerm(ends, shares, direction, -0.002 * ones, ones, 0.0)
+    step = solve_step(MESH, laplacian(), nothing_measured(), outline, LOOSE, iteration_count=100)
+    assert torch.allclose(step, torch.tensor([0.002, 0.0, 0.0]).expand_as(step), atol=1e-5)
+
+
+def test_no_measurement_no_step() -> None:
+    """Where nothing pulls and the shape is not faired, nothing moves."""
+    assert (solve_step(MESH, laplacian(), nothing_measured(), None, LOOSE) == 0).all()
+
+
+def test_fairing_smooths_a_bump() -> None:
+    """A vertex pulled out of a ball goes back towards it when the shape itself is faired."""
+    bumped = MESH.positions_world.clone()
+    centre = bumped.mean(0)
+    bumped[0] = centre + 1.2 * (bumped[0] - centre)
+    mesh = TriangleMesh(bumped, MESH.faces)
+    fairing = Smoothness(displacement=0.1, shape=1.0, damping=0.1, tangential=0.0)
+    step = solve_step(mesh, laplacian(mesh), replaced_normals(mesh), None, fairing)
+    outwards = torch.nn.functional.normalize(bumped[0] - centre, dim=0)
+    assert (step[0] @ outwards).item() < -0.005
+
+
+def replaced_normals(mesh: TriangleMesh) -> DepthTerm:
+    empty = nothing_measured()
+    return DepthTerm(mesh.face_normals(), empty.blocks, empty.pulls, 0.0)

@@ -1,0 +1,165 @@
+"""What is prepared of the photographs and depths before any surface is compared with them."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import geometry_scenes
+from recon.observations import depth_noise_m, observe, smooth_depth
+from recon.scene import Camera, CameraBatch, Capture, DepthMap, Intrinsics, View, batch_cameras
+
+SIZE_PX, FOCAL_PX = 96, 120.0
+CAMERA = Camera(Intrinsics(SIZE_PX, SIZE_PX, FOCAL_PX, FOCAL_PX, 47.3, 48.8), torch.eye(4, dtype=torch.float64))
+
+
+def tilted_plane(normal: tuple[float, float, float] = (0.4, -0.3, -1.0), offset_m: float = -0.8) -> torch.Tensor:
+    """Exact depth of the plane normal . x = offset (normal unscaled) for the camera at the origin."""
+    pixels = (torch.arange(SIZE_PX, dtype=torch.float64) + 0.5 - torch.tensor([[47.3], [48.8]])) / FOCAL_PX
+    slope_y, slope_x = torch.meshgrid(pixels[1], pixels[0], indexing="ij")
+    return (offset_m / (normal[0] * slope_x + normal[1] * slope_y + normal[2])).float()
+
+
+def one_view(depth_z_m: torch.Tensor | None, alpha: torch.Tensor | None = None) -> Capture:
+    depth = None if depth_z_m is None else DepthMap(depth_z_m, depth_z_m > 0)
+    alpha = torch.ones(SIZE_PX, SIZE_PX) if alpha is None else alpha
+    view = View("only", torch.zeros(SIZE_PX, SIZE_PX, 3), alpha, "alpha", depth, CAMERA)
+    return Capture((view,), "analytic")
+
+
+def cameras() -> CameraBatch:
+    return batch_cameras([CAMERA], SIZE_PX, SIZE_PX, "cpu")
+
+
+def drawn_disc(radius_px: float, centre_px: tuple[float, float]) -> torch.Tensor:
+    """Coverage of a disc, box-filtered with 16 x 16 samples a pixel."""
+    places = (np.arange(SIZE_PX * 16) + 0.5) / 16
+    is_in = np.hypot(places[None] - centre_px[0], places[:, None] - centre_px[1]) < radius_px
+    return torch.from_numpy(is_in.reshape(SIZE_PX, 16, SIZE_PX, 16).mean((1, 3))).float()
+
+
+@pytest.mark.parametrize("radius_px", [30.0, 12.4])
+def test_outline_distance_of_a_disc(radius_px: float) -> None:
+    """Against an antialiased disc the distance is right to 0.06 pixels on average near it, to one far away."""
+    centre_px = (47.7, 49.1)
+    alpha = drawn_disc(radius_px, centre_px)
+    distance_px = observe(one_view(None, alpha), geometry_scenes.CPU).silhouette_px[0]
+    places = torch.arange(SIZE_PX) + 0.5
+    true_px = torch.hypot(places[None] - centre_px[0], places[:, None] - centre_px[1]) - radius_px
+    error_px = (distance_px - true_px).abs()
+    assert error_px[true_px.abs() < 5].max() < 0.3
+    assert error_px[true_px.abs() < 5].mean() < 0.06
+    assert error_px.max() < 1
+    assert torch.equal(distance_px < 0, alpha > 0.5)
+
+
+def test_empty_and_full_pictures_are_far_outside_and_inside() -> None:
+    """Without a contour everything is a thousand pixels outside (no object) or inside (nothing but object)."""
+    empty = observe(one_view(None, torch.zeros(SIZE_PX, SIZE_PX)), geometry_scenes.CPU)
+    full = observe(one_view(None), geometry_scenes.CPU)
+    assert (empty.silhouette_px == 1e3).all()
+    assert (full.silhouette_px == -1e3).all()
+
+
+def test_views_without_depth_have_no_depth_and_no_noise() -> None:
+    """A capture of photographs alone: nothing measured, noise of zero, no normals."""
+    seen = observe(one_view(None), geometry_scenes.CPU)
+    assert not seen.depth_mask.any()
+    assert seen.noise_m == 0
+    assert not seen.has_noise
+    assert (seen.normals_world == 0).all()
+
+
+@pytest.mark.parametrize("noise_m", [0.0005, 0.003])
+def test_added_noise_is_found(noise_m: float) -> None:
+    """White noise on a tilted plane is measured to 5 %; the plane alone has none."""
+    clean = tilted_plane()[None]
+    mask = torch.ones_like(clean, dtype=torch.bool)
+    noisy = clean + noise_m * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    assert depth_noise_m(noisy, mask, 0.006) == pytest.approx(noise_m, rel=0.05)
+    assert depth_noise_m(clean, mask, 0.006) < 1e-6
+    assert depth_noise_m(clean, ~mask, 0.006) == 0
+
+
+def test_normals_of_a_plane_are_exact() -> None:
+    """Every pixel of a tilted plane, the border included, has the plane's normal and the cosine that goes with it."""
+    seen = observe(one_view(tilted_plane()), geometry_scenes.CPU)
+    normal = torch.nn.functional.normalize(torch.tensor([0.4, -0.3, -1.0]), dim=0)
+    rays = torch.nn.functional.normalize(seen.points_world(), dim=-1)
+    assert torch.allclose(seen.normals_world, normal.expand_as(seen.normals_world), atol=2e-4)
+    assert torch.allclose(seen.incidence, -(rays * normal).sum(-1), atol=2e-4)
+
+
+def test_normals_of_a_sphere() -> None:
+    """Where the sphere faces the camera (cosine above 0.3) normals are right to 1 degree on average, 7 at most."""
+    seen = geometry_scenes.observed("sphere", size_px=128)
+    usable = seen.incidence > 0.3
+    points = seen.points_world()[usable].double().numpy()
+    true = torch.from_numpy(geometry_scenes.SOLIDS["sphere"].normals_world(points)).float()
+    angle_deg = (seen.normals_world[usable] * true).sum(1).clamp(-1, 1).arccos() * 180 / math.pi
+    assert usable.sum() > 0.7 * seen.depth_mask.sum()
+    assert angle_deg.mean() < 1
+    assert angle_deg.max() < 7
+
+
+def test_points_lie_on_the_solid() -> None:
+    """Unprojected depths of exact pictures lie on the true surface to a micrometre's order."""
+    for name in ("cube", "torus"):
+        seen = geometry_scenes.observed(name)
+        points = seen.points_world()[seen.depth_mask].double().numpy()
+        assert np.abs(geometry_scenes.SOLIDS[name].signed_distance_m(points)).max() < 1e-6
+
+
+def test_smoothing_lowers_noise_threefold_and_keeps_a_step() -> None:
+    """Two tilted planes 30 mm apart: noise falls to a third, also next to the edge, which stays where it was."""
+    clean = tilted_plane()
+    clean[:, SIZE_PX // 2 :] += 0.03
+    noisy = clean + 0.002 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(1, SIZE_PX, SIZE_PX, dtype=torch.bool)
+    smoothed, kept = smooth_depth(noisy[None], mask, cameras(), 0.002, 0.0067)
+    error_m = (smoothed[0] - clean)[kept[0]]
+    assert kept.float().mean() > 0.97
+    assert error_m.std() < 0.002 / 3
+    beside = slice(SIZE_PX // 2 - 2, SIZE_PX // 2 + 2)
+    error_beside_m = (smoothed[0] - clean)[:, beside][kept[0][:, beside]]
+    assert error_beside_m.abs().mean() < 0.002
+    assert error_beside_m.abs().max() < 0.015
+
+
+def test_flying_pixels_are_dropped() -> None:
+    """A pixel between two surfaces, with no neighbours at its depth, is no measurement."""
+    depth = tilted_plane()
+    depth[40, 40] -= 0.1
+    _, kept = smooth_depth(depth[None], torch.ones(1, SIZE_PX, SIZE_PX, dtype=torch.bool), cameras(), 0.001, 0.0067)
+    assert not kept[0, 40, 40]
+    assert kept.sum() == SIZE_PX**2 - 1
+
+
+@pytest.mark.parametrize(("denoise", "is_changed"), [("auto", True), ("on", True), ("off", False)])
+def test_denoising_can_be_forced_and_forbidden(denoise: str, is_changed: bool) -> None:
+    """Visible noise is smoothed unless that was switched off; the noise level reported is that of the raw depth."""
+    noisy = tilted_plane() + 0.003 * torch.randn(SIZE_PX, SIZE_PX, generator=torch.Generator().manual_seed(0))
+    seen = observe(one_view(noisy), geometry_scenes.CPU, denoise)
+    assert seen.has_noise
+    assert seen.noise_m == pytest.approx(0.003, rel=0.05)
+    assert torch.equal(seen.depth_z_m[0], noisy) != is_changed
+
+
+def test_only_the_object_is_measured() -> None:
+    """Depth outside the silhouette does not belong to the object."""
+    alpha = drawn_disc(20, (48, 48))
+    seen = observe(one_view(tilted_plane(), alpha), geometry_scenes.CPU)
+    assert torch.equal(seen.depth_mask[0], alpha > 0.5)
+
+
+def test_photographs_come_onto_the_grid_of_the_depth() -> None:
+    """Photographs of twice the depth's resolution: everything lies on the depth's grid, cameras included."""
+    capture = one_view(tilted_plane())
+    alpha = drawn_disc(30, (48, 48)).repeat_interleave(2, 0).repeat_interleave(2, 1)
+    view = replace(capture.views[0], foreground_alpha=alpha, image_srgb=torch.zeros(192, 192, 3))
+    seen = observe(replace(capture, views=(view,)), geometry_scenes.CPU)
+    assert seen.alpha.shape == seen.depth_z_m.shape == (1, SIZE_PX, SIZE_PX)
+    assert torch.allclose(seen.alpha[0], drawn_disc(30, (48, 48)), atol=1e-6)
+    assert seen.cameras.focal_px.tolist() == [[FOCAL_PX, FOCAL_PX]]

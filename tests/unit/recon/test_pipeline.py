@@ -1,0 +1,146 @@
+"""The stages in order: what is written, what a failure says, what one model's failure costs the other."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import meshes
+from recon import pipeline
+from recon.errors import Cancelled, GpuUnavailable, IncompleteInput, ModelUnavailable, ObjectNotFound, OutOfGpuMemory
+from recon.models import ModelContext, ModelResult
+from recon.progress import ProgressUpdate, silent
+from recon.scene import Capture
+from recon.settings import Settings
+
+PLAIN = Settings(device="cpu", turntable=False, formats=("ply",))
+BOTH = PLAIN.model_copy(update={"model": "both"})
+
+
+class FakeModel:
+    """Knows the box; fails in the stage it is told to."""
+
+    def __init__(self, name: str, error: Exception | None = None) -> None:
+        self.name = name
+        self._error = error
+
+    def check_available(self, settings: Settings, device: torch.device) -> None:
+        """Works everywhere."""
+
+    def reconstruct(self, capture: Capture, settings: Settings, context: ModelContext) -> ModelResult:
+        context.enter("geometry", 0.5)
+        if self._error is not None:
+            raise self._error
+        return ModelResult(meshes.textured_box(), facts={"face_count": 12}, warnings=(f"{self.name} says so",))
+
+
+@pytest.fixture
+def models(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeModel]:
+    """The models that exist, by name; previews and camera search have their own tests."""
+    known = {name: FakeModel(name) for name in pipeline.BOTH}
+    monkeypatch.setattr(pipeline, "create_model", known.__getitem__)
+    monkeypatch.setattr(pipeline, "solve_cameras", lambda capture, settings, device: capture)
+    monkeypatch.setattr(pipeline, "write_previews", lambda *_, **__: [])
+    return known
+
+
+@pytest.mark.usefixtures("models")
+def test_everything_is_written_and_reported(tmp_path: Path) -> None:
+    """A run leaves the mesh, cameras, error map and both reports, and the report in hand equals the one on disk."""
+    updates: list[ProgressUpdate] = []
+    report = pipeline.run(meshes.box_capture(), tmp_path, PLAIN, updates.append)
+    names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    expected = {"mesh.ply", "cameras.json", "error.png", "quality.json"}
+    assert {f"nvdiffrec/{name}" for name in expected} | {"report.json"} <= names
+    assert json.loads((tmp_path / "report.json").read_text()) == json.loads(report.to_json())
+    (model,) = report.models
+    assert model.model == "nvdiffrec"
+    assert model.quality.warnings[0] == "nvdiffrec says so"
+    assert model.facts == {"face_count": 12}
+    assert set(model.seconds_per_stage) == {"capture", "cameras", "geometry", "export", "quality", "previews"}
+    fractions = [update.fraction for update in updates]
+    assert fractions == sorted(fractions)
+
+
+def test_an_error_carries_the_stage_it_came_from(models: dict[str, FakeModel], tmp_path: Path) -> None:
+    """A model that fails in its geometry says geometry; one that knows better keeps its own word."""
+    models["nvdiffrec"] = FakeModel("nvdiffrec", ObjectNotFound())
+    with pytest.raises(ObjectNotFound) as caught:
+        pipeline.run(meshes.box_capture(), tmp_path, PLAIN, silent)
+    assert caught.value.stage == "geometry"
+    models["nvdiffrec"] = FakeModel("nvdiffrec", OutOfGpuMemory(stage="texture"))
+    with pytest.raises(OutOfGpuMemory) as told:
+        pipeline.run(meshes.box_capture(), tmp_path, PLAIN, silent)
+    assert told.value.stage == "texture"
+
+
+@pytest.mark.usefixtures("models")
+def test_a_folder_that_cannot_be_read_fails_in_the_capture_stage(tmp_path: Path) -> None:
+    """An empty folder is incomplete, and the stage is capture."""
+    (tmp_path / "job").mkdir()
+    with pytest.raises(IncompleteInput) as caught:
+        pipeline.run(tmp_path / "job", tmp_path / "out", PLAIN, silent)
+    assert caught.value.stage == "capture"
+
+
+@pytest.mark.parametrize("stage", ["capture", "cameras", "geometry", "export", "quality", "previews"])
+@pytest.mark.parametrize("settings", [PLAIN, BOTH], ids=["one", "both"])
+@pytest.mark.usefixtures("models")
+def test_cancelling_at_any_stage_passes_through(tmp_path: Path, stage: str, settings: Settings) -> None:
+    """``Cancelled`` from progress ends the run as it is, also with two models, and no report is left."""
+
+    def cancel(update: ProgressUpdate) -> None:
+        if update.stage == stage:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        pipeline.run(meshes.box_capture(), tmp_path, settings, cancel)
+    assert not (tmp_path / "report.json").exists()
+
+
+@pytest.mark.parametrize("failing", pipeline.BOTH)
+def test_one_models_failure_does_not_lose_the_other(models: dict[str, FakeModel], tmp_path: Path, failing: str) -> None:
+    """Of two models the one that works is reported; a warning says why the other failed."""
+    models[failing] = FakeModel(failing, OutOfGpuMemory("too little memory"))
+    report = pipeline.run(meshes.box_capture(), tmp_path, BOTH, silent)
+    (survivor,) = [name for name in pipeline.BOTH if name != failing]
+    assert [model.model for model in report.models] == [survivor]
+    assert f"The model {failing} failed: too little memory" in report.capture.warnings
+    assert (tmp_path / survivor / "mesh.ply").exists()
+
+
+def test_two_failures_are_an_error(models: dict[str, FakeModel], tmp_path: Path) -> None:
+    """When no model works, the last one's error is raised."""
+    models["nvdiffrec"] = FakeModel("nvdiffrec", ObjectNotFound())
+    models["reconviagen"] = FakeModel("reconviagen", OutOfGpuMemory("too little memory"))
+    with pytest.raises(OutOfGpuMemory, match="too little memory"):
+        pipeline.run(meshes.box_capture(), tmp_path, BOTH, silent)
+
+
+def test_a_single_model_that_is_not_installed_is_an_error(
+    models: dict[str, FakeModel], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Asked for by name and not there: MODEL_UNAVAILABLE before anything is read."""
+
+    def create(name: str) -> FakeModel:
+        if name not in models:
+            raise ModelUnavailable(details={"model": name})
+        return models[name]
+
+    monkeypatch.setattr(pipeline, "create_model", create)
+    settings = PLAIN.model_copy(update={"model": "unheard_of"})
+    with pytest.raises(ModelUnavailable) as caught:
+        pipeline.run(tmp_path / "no_such_folder", tmp_path, settings, silent)
+    assert caught.value.details == {"model": "unheard_of"}
+
+
+def test_the_device_is_the_one_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPU is always CPU; auto takes CUDA where it works; CUDA by name is refused where it does not."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert pipeline.select_device(Settings(device="cpu")).type == "cpu"
+    assert pipeline.select_device(Settings(device="auto")).type == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pipeline.select_device(Settings(device="auto")).type == "cpu"
+    with pytest.raises(GpuUnavailable):
+        pipeline.select_device(Settings(device="cuda"))
