@@ -68,7 +68,7 @@ def observe(capture: Capture, device: torch.device, denoise: str = "auto") -> Ob
     silhouette_px = torch.stack([_silhouette_distance_px(item) for item in alpha]).to(device)
     depth, mask = _stacked_depth(capture, height_px, width_px)
     depth, mask, alpha = depth.to(device), mask.to(device) & (alpha.to(device) > 0.5), alpha.to(device)
-    pixel_m = float((depth[mask] / cameras.focal_px[:, 0].mean()).median()) if bool(mask.any()) else 0.0
+    pixel_m = _pixel_width_m(depth, mask, cameras)
     noise_m = depth_noise_m(depth, mask, pixel_m)
     if denoise == "on" or (denoise == "auto" and noise_m > 0.25 * pixel_m):
         depth, mask = smooth_depth(depth, mask, cameras, noise_m, pixel_m)
@@ -76,6 +76,15 @@ def observe(capture: Capture, device: torch.device, denoise: str = "auto") -> Ob
     return Observations(
         cameras, depth, mask, normals_world, incidence, silhouette_px, alpha, noise_m=noise_m, pixel_m=pixel_m
     )
+
+
+def _pixel_width_m(depth_z_m: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"], cameras: CameraBatch) -> float:
+    """Width of a pixel at the median depth; without any depth, at the middle of the cameras."""
+    if bool(mask.any()):
+        return float((depth_z_m[mask] / cameras.focal_px[:, 0].mean()).median())
+    positions_world = cameras.positions_world
+    reach_m = (positions_world - positions_world.mean(0)).norm(dim=1).median()
+    return float(reach_m / cameras.focal_px[:, 0].mean())
 
 
 def _common_grid(capture: Capture) -> tuple[int, int]:

@@ -39,22 +39,23 @@ def _run_stages(
     clock.enter("capture", 0.0)
     device = select_device(settings)
     raster = select_rasterizer(settings.raster, device)
-    models = [create_model(name) for name in names]
-    for model in models:
-        model.check_available(settings, device)
+    if len(names) == 1:  # refuse at once; side by side, one that is missing must not cost the other
+        create_model(names[0]).check_available(settings, device)
     capture = load_capture(source, settings) if isinstance(source, Path) else source
     clock.enter("cameras", 0.0)
     capture = solve_cameras(capture, settings, device)
 
     reports: list[ModelReport] = []
-    for index, model in enumerate(models):
-        clock.start_model(model.name, index)
+    for index, name in enumerate(names):
+        clock.start_model(name, index)
         try:
-            reports.append(_run_model(model, capture, output_dir / model.name, settings, raster, clock))
+            model = create_model(name)
+            model.check_available(settings, device)
+            reports.append(_run_model(model, capture, output_dir / name, settings, raster, clock))
         except ReconError as error:
-            if index + 1 == len(models) and not reports:
+            if index + 1 == len(names) and not reports:
                 raise
-            capture = capture.noting(warnings=(f"The model {model.name} failed: {error.message}",))
+            capture = capture.noting(warnings=(f"The model {name} failed: {error.message}",))
     report = Report(
         models=tuple(reports),
         capture=summarise_capture(capture),

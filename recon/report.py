@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Matrix4 = tuple[tuple[float, float, float, float], ...]
 
-SOFTWARE = ("meshdrop", "torch", "nvdiffrast", "numpy", "scikit-image", "xatlas")
+SOFTWARE = ("meshdrop", "torch", "nvdiffrast", "numpy", "scikit-image")
 """Distributions whose versions can change a result."""
 
 

@@ -9,7 +9,7 @@ import torch
 import meshes
 from recon import pipeline
 from recon.errors import Cancelled, GpuUnavailable, IncompleteInput, ModelUnavailable, ObjectNotFound, OutOfGpuMemory
-from recon.models import ModelContext, ModelResult
+from recon.models import ModelContext, ModelResult, create_model
 from recon.progress import ProgressUpdate, silent
 from recon.scene import Capture
 from recon.settings import Settings
@@ -39,7 +39,7 @@ class FakeModel:
 def models(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeModel]:
     """The models that exist, by name; previews and camera search have their own tests."""
     known = {name: FakeModel(name) for name in pipeline.BOTH}
-    monkeypatch.setattr(pipeline, "create_model", known.__getitem__)
+    monkeypatch.setattr(pipeline, "create_model", lambda name: known.get(name) or create_model(name))
     monkeypatch.setattr(pipeline, "solve_cameras", lambda capture, settings, device: capture)
     monkeypatch.setattr(pipeline, "write_previews", lambda *_, **__: [])
     return known
@@ -144,3 +144,11 @@ def test_the_device_is_the_one_asked_for(monkeypatch: pytest.MonkeyPatch) -> Non
     assert pipeline.select_device(Settings(device="auto")).type == "cpu"
     with pytest.raises(GpuUnavailable):
         pipeline.select_device(Settings(device="cuda"))
+
+
+def test_a_model_that_is_not_installed_does_not_lose_the_other(models: dict[str, FakeModel], tmp_path: Path) -> None:
+    """Both models asked for, one not installed: the other's results come, with a warning that names the missing one."""
+    del models["reconviagen"]
+    report = pipeline.run(meshes.box_capture(), tmp_path, BOTH, silent)
+    assert [model.model for model in report.models] == ["nvdiffrec"]
+    assert any("reconviagen" in warning for warning in report.capture.warnings)

@@ -51,9 +51,7 @@ def test_uv_names_the_same_place_as_texels() -> None:
 def test_the_size_follows_the_photographs(view_px: int) -> None:
     """Texels are somewhat smaller than pixels, in steps of 256, never below 512."""
     scene = scenes.sphere()
-    cameras = [
-        batch_cameras([camera], view_px, view_px, "cpu") for camera in scenes.orbit6_cameras(scene, view_px)
-    ]
+    cameras = [batch_cameras([camera], view_px, view_px, "cpu") for camera in scenes.orbit6_cameras(scene, view_px)]
     size_px = choose_size_px(texture_scenes.ball(), cameras)
     assert size_px % 256 == 0
     texels_per_metre = size_px * (0.58 / (4 * torch.pi * 0.1**2)) ** 0.5
