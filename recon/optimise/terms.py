@@ -16,9 +16,9 @@ from recon.raster import Fragments, Rasterizer
 from recon.remesh import Edges
 from recon.scene import TriangleMesh
 
-OUTLINE_WEIGHT = 0.1
-"""Weight of an outline sample (three an edge) against a depth pixel.  On the clean development captures a third of a
-pixel's weight or none at all gave a larger error than this tenth."""
+OUTLINE_WEIGHT, NOISY_OUTLINE_WEIGHT = 0.1, 2.0
+"""Weight of an outline sample (three an edge) against a depth pixel, for clean and for visibly noisy depth: an outline
+is located to a small part of a pixel, which is better than noisy depth and no better than clean depth."""
 
 BORDER_STEP_PX = 0.5
 """An edge is part of the outline when nothing is drawn this far outside it."""
@@ -127,7 +127,8 @@ def outline_term(
             direction = sample.gradient @ world_from_camera[view_index, :3, :2].T
             parts.append((ends[keep], shares[keep], direction[keep], residual_m[keep]))
     ends, shares, directions, residuals = (torch.cat(column) for column in zip(*parts, strict=True))
-    weights = OUTLINE_WEIGHT * _biweight(residuals, reach_m)
+    weight = NOISY_OUTLINE_WEIGHT if observations.has_noise else OUTLINE_WEIGHT
+    weights = weight * _biweight(residuals, reach_m)
     cost = float((weights * residuals.abs()).sum() / weights.sum().clamp_min(1e-9))
     return OutlineTerm(ends, shares, directions, residuals, weights, cost)
 
