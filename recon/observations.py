@@ -4,18 +4,16 @@ Depths become connected surface patches with normals and a noise level; alpha be
 the silhouette in pixels.  Both stay on the depth's own pixel grid, all views stacked, on the device.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import ndimage, spatial
 
 from recon import frames
 from recon.arrays import Bool, Float, Tensor
+from recon.contour import contour_distance_px
 from recon.scene import CameraBatch, Capture, batch_cameras
-
-SILHOUETTE_BAND_PX = 6.0
-"""Within this distance the silhouette is located to a fraction of a pixel."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +63,11 @@ def observe(capture: Capture, device: torch.device, denoise: str = "auto") -> Ob
     height_px, width_px = _common_grid(capture)
     cameras = batch_cameras([view.posed_camera for view in capture.views], height_px, width_px, device)
     alpha = torch.stack([_resized(view.foreground_alpha, height_px, width_px) for view in capture.views])
-    silhouette_px = torch.stack([_silhouette_distance_px(item) for item in alpha]).to(device)
+    alpha = alpha.to(device)
+    with ThreadPoolExecutor() as pool:  # the distance transform leaves the interpreter to the other views
+        silhouette_px = torch.stack(list(pool.map(contour_distance_px, alpha)))
     depth, mask = _stacked_depth(capture, height_px, width_px)
-    depth, mask, alpha = depth.to(device), mask.to(device) & (alpha.to(device) > 0.5), alpha.to(device)
+    depth, mask = depth.to(device), mask.to(device) & (alpha > 0.5)
     pixel_m = _pixel_width_m(depth, mask, cameras)
     noise_m = depth_noise_m(depth, mask, pixel_m)
     if denoise == "on" or (denoise == "auto" and noise_m > 0.25 * pixel_m):
@@ -122,35 +122,6 @@ def _stacked_depth(
         depths.append(torch.where(mask, depth, torch.zeros_like(depth)))
         masks.append(mask)
     return torch.stack(depths), torch.stack(masks)
-
-
-def _silhouette_distance_px(alpha: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
-    """Signed distance of pixel centres to the contour alpha = 0.5, positive outside.
-
-    Far from the contour the distance transform of the binary mask is enough; near it the distance goes to the
-    crossings that linear interpolation finds between neighbouring pixels.
-    """
-    values = alpha.cpu().numpy().astype(np.float64)
-    inside = values > 0.5
-    if not inside.any() or inside.all():
-        return torch.full(alpha.shape, -1e3 if inside.any() else 1e3)
-    distance = np.where(
-        inside, -ndimage.distance_transform_edt(inside) + 0.5, ndimage.distance_transform_edt(~inside) - 0.5
-    )
-    crossings = []
-    for axis in (0, 1):
-        first = values[:-1] if axis == 0 else values[:, :-1]
-        second = values[1:] if axis == 0 else values[:, 1:]
-        rows, columns = np.nonzero((first > 0.5) != (second > 0.5))
-        share = (0.5 - first[rows, columns]) / (second[rows, columns] - first[rows, columns])
-        offset = np.zeros((len(rows), 2))
-        offset[:, axis] = share
-        crossings.append(np.stack([rows, columns], 1) + offset)
-    contour = spatial.cKDTree(np.concatenate(crossings))
-    near_rows, near_columns = np.nonzero(np.abs(distance) < SILHOUETTE_BAND_PX)
-    near, _ = contour.query(np.stack([near_rows, near_columns], 1))
-    distance[near_rows, near_columns] = np.where(inside[near_rows, near_columns], -near, near)
-    return torch.from_numpy(distance.astype(np.float32))
 
 
 def depth_noise_m(depth_z_m: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"], pixel_m: float) -> float:

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from scipy import ndimage
 
 from recon.arrays import Bool, Float, Tensor
 from recon.cameras.local_fit import estimate_noise, fit_depth
+from recon.contour import contour_distance_px
 
 _NOISY_STEPS = 0.25
 """Noise above this share of the typical depth change per pixel hides the slope from the smallest window."""
@@ -90,22 +89,9 @@ def median_step(depth: Float[Tensor, "h w"], valid: Bool[Tensor, "h w"]) -> floa
 
 
 def signed_distance_px(alpha: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
-    """Distance to the half-covered contour, negative inside; subpixel where the mask is antialiased."""
-    coverage = alpha.detach().cpu().double().numpy()
-    inside = coverage >= 0.5
-    if not inside.any():
-        return torch.full(alpha.shape, float(max(alpha.shape)), dtype=torch.float64, device=alpha.device)
-    if inside.all():
-        return torch.full(alpha.shape, -float(max(alpha.shape)), dtype=torch.float64, device=alpha.device)
-    signed = np.where(inside, -_distance_to(~inside, coverage), _distance_to(inside, coverage))
-    return torch.from_numpy(signed).to(alpha.device)
-
-
-def _distance_to(target: np.ndarray, coverage: np.ndarray) -> np.ndarray:
-    """Distance from every pixel to the contour that bounds ``target``, read from the nearest target pixel."""
-    distance, nearest = ndimage.distance_transform_edt(~target, return_indices=True)
-    shift = np.abs(coverage[tuple(nearest)] - 0.5)
-    return np.asarray(distance - shift)
+    """``contour_distance_px`` in the double precision of everything here, at most the picture's longer side."""
+    side_px = max(alpha.shape)
+    return contour_distance_px(alpha.float()).double().clamp(-side_px, side_px)
 
 
 def _is_smooth(
