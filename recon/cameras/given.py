@@ -29,6 +29,10 @@ _SAMPLE_COUNT = 40_000
 _COARSE_SILHOUETTE, _FINE_SILHOUETTE = 0.2, 0.02
 """Silhouettes hold thin objects, which depth alone cannot; but noise at the rim biases them: less at the end."""
 _COARSE_STEPS, _FINE_STEPS = 20, 8
+_MIN_CURVATURE = 2e-4
+"""Views of a ball or a plate do not say how it is turned: such motions stay as they were given."""
+_LARGEST_SHIFT = 0.5
+"""Refinement that moves points by more of the object's radius has followed something else than wrong cameras."""
 _CLEAR_GAIN = 0.8
 """Refinement that leaves the surfaces hardly closer only follows the noise."""
 _NOISE_PIXELS = 22_500
@@ -45,6 +49,7 @@ class Refinement:
         before, after: How far the views disagree.
         shift: Root mean square distance between the object's points placed by the given and the refined cameras.
         tolerance: A shift below this cannot be told from the depth's noise and the pixel grid.
+        largest: A shift above this is not believed.
     """
 
     state: RigState
@@ -52,11 +57,13 @@ class Refinement:
     after: Disagreement
     shift: float
     tolerance: float
+    largest: float
 
     @property
     def is_called_for(self) -> bool:
         """Whether the given cameras disagree beyond noise and refinement mends it."""
-        return self.shift > self.tolerance and self.after.median < _CLEAR_GAIN * self.before.median
+        is_better = self.after.median < _CLEAR_GAIN * self.before.median
+        return self.tolerance < self.shift < self.largest and is_better
 
 
 def check_given_cameras(
@@ -118,8 +125,9 @@ def refine_poses(given: RigState, views: Views) -> Refinement:
     basis = free_unknowns(given.count, ROTATION, TRANSLATION)
     coarse = fewer_samples(views, 1500)
     widths = geometric(max(0.3 * size.radius, 2 * fine_width), fine_width, _COARSE_STEPS)
-    state = settle(given, coarse, Weighting(fine_width, _COARSE_SILHOUETTE), basis, widths)
-    state = settle(state, views, Weighting(fine_width, _FINE_SILHOUETTE), basis, [fine_width] * _FINE_STEPS)
+    loose = Weighting(fine_width, _COARSE_SILHOUETTE, min_curvature=_MIN_CURVATURE)
+    state = settle(given, coarse, loose, basis, widths)
+    state = settle(state, views, replace(loose, silhouette=_FINE_SILHOUETTE), basis, [fine_width] * _FINE_STEPS)
     state = state.in_frame_of(given, size.distance)
     reach = 0.1 * size.radius + 3 * fine_width
     return Refinement(
@@ -128,6 +136,7 @@ def refine_poses(given: RigState, views: Views) -> Refinement:
         measure_disagreement(state, views, reach),
         _placement_shift(given, state, views),
         _tolerance(size, views),
+        _LARGEST_SHIFT * size.radius,
     )
 
 

@@ -11,7 +11,7 @@ from recon.cameras import solve_cameras
 from recon.cameras.rig_state import align_rigid
 from recon.scene import Camera, Capture
 from recon.settings import NvdiffrecSettings, OptimiseSettings, Settings
-from scenes import Faults, make_capture, orbit6_cameras, toy
+from scenes import Faults, make_capture, orbit6_cameras, sphere, toy
 
 CPU = torch.device("cpu")
 SCENE = toy()
@@ -61,6 +61,17 @@ def test_misplaced_cameras_are_refined(turn_deg: float, shift_m: float) -> None:
     assert solved.cameras_source == "refined"
     assert _object_error_m(solved) < 0.12 * _object_error_m(capture)
     assert "refined" in solved.warnings[0]
+
+
+def test_cameras_around_a_ball_do_not_drift() -> None:
+    """No view of a ball says how it is turned: noise moves no camera by more than a fraction of the ball."""
+    ball = sphere()
+    cameras = orbit6_cameras(ball, SIZE_PX)
+    capture = make_capture(ball, cameras, Faults(has_sensor_noise=True), supersample=1)
+    solved = solve_cameras(capture, Settings(), CPU)
+    for view, camera in zip(solved.views, cameras, strict=True):
+        moved_m = (view.posed_camera.position_world - camera.position_world).norm()
+        assert moved_m < 0.1 * ball.diagonal_m
 
 
 def test_refinement_can_be_switched_off() -> None:
