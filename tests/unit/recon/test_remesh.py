@@ -95,6 +95,17 @@ def test_decimation_keeps_a_closed_torus_and_its_volume(target: int) -> None:
     assert 0.9 * target <= len(simplified.faces) <= target + 4
 
 
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
+def test_decimation_does_not_depend_on_the_unit(scale: float) -> None:
+    """A torus of centimetres, metres or hectometres keeps its surface to the same share of its size."""
+    mesh = ring()
+    simplified = decimate(TriangleMesh(mesh.positions_world * scale, mesh.faces), 2000)
+    ring_m = torch.hypot(simplified.positions_world[:, 0], simplified.positions_world[:, 1]) / scale - 0.08
+    tube_m = torch.hypot(ring_m, simplified.positions_world[:, 2] / scale)
+    assert (tube_m - 0.03).abs().mean() < 1e-4
+    assert (tube_m - 0.03).abs().max() < 1e-3
+
+
 def test_a_small_mesh_is_not_decimated() -> None:
     """At or below the target the very same mesh comes back."""
     mesh = meshes.box_mesh()

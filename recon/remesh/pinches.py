@@ -1,8 +1,5 @@
-"""Changing a closed triangle mesh without breaking it: decimation, cuts at pinches, choice of pieces."""
+"""Cuts where sheets of a mesh are glued together."""
 
-from dataclasses import dataclass
-
-import fast_simplification
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -10,103 +7,11 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from recon.arrays import Float, Int, Tensor
+from recon.remesh.pieces import select_faces
 from recon.scene import TriangleMesh
-
-AGGRESSION = 3.0
-"""fast_simplification's schedule: slower and truer than its default of 7."""
 
 PINCH_GAP = 0.05
 """How far the two sides of a cut pinch move apart, in edge lengths."""
-
-
-@dataclass(frozen=True)
-class Edges:
-    """Edges of a closed manifold.
-
-    Attributes:
-        vertices: Both ends, the smaller index first, sorted.
-        faces: The two faces of each edge.
-        opposite: In those faces, the vertex that is not on the edge.
-    """
-
-    vertices: Int[Tensor, "e 2"]
-    faces: Int[Tensor, "e 2"]
-    opposite: Int[Tensor, "e 2"]
-
-
-def find_edges(faces: Int[Tensor, "f 3"]) -> Edges:
-    """List the edges.
-
-    Raises:
-        ValueError: The mesh is not a closed manifold (an edge without exactly two faces).
-    """
-    ends = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).sort(1).values
-    opposite = torch.cat([faces[:, 2], faces[:, 0], faces[:, 1]])
-    key = (ends[:, 0] << 32) | ends[:, 1]
-    order = torch.argsort(key, stable=True)
-    key = key[order]
-    if key.shape[0] % 2 or not torch.equal(key[0::2], key[1::2]) or bool((key[0::2].diff() == 0).any()):
-        raise ValueError("the mesh is not a closed manifold: an edge does not have exactly two faces")
-    order = order.view(-1, 2)
-    return Edges(ends[order[:, 0]], order % faces.shape[0], opposite[order])
-
-
-def face_components(faces: Int[Tensor, "f 3"], vertex_count: int) -> Int[Tensor, " f"]:
-    """Label the pieces of a mesh that share no vertex."""
-    corners = faces.cpu().numpy()
-    rows = np.concatenate([corners[:, 0], corners[:, 1]])
-    columns = np.concatenate([corners[:, 1], corners[:, 2]])
-    graph = coo_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(vertex_count, vertex_count))
-    _, labels = connected_components(graph, directed=False)
-    return torch.from_numpy(labels[corners[:, 0]].astype(np.int64)).to(faces.device)
-
-
-def select_faces(mesh: TriangleMesh, keep: Tensor) -> TriangleMesh:
-    """The chosen faces and the vertices that they use."""
-    faces = mesh.faces[keep]
-    used, compact = torch.unique(faces, return_inverse=True)
-    return TriangleMesh(mesh.positions_world[used], compact)
-
-
-def signed_volumes_m3(mesh: TriangleMesh, labels: Int[Tensor, " f"]) -> Float[Tensor, " c"]:
-    """Volume enclosed by each piece; negative for a bubble inside another piece."""
-    centred = mesh.positions_world - mesh.positions_world.mean(0)
-    a, b, c = centred[mesh.faces].unbind(1)
-    volume = (a * torch.linalg.cross(b, c)).sum(1) / 6
-    return torch.zeros(int(labels.max()) + 1, device=volume.device).index_add_(0, labels, volume)
-
-
-def keep_solid_pieces(mesh: TriangleMesh, min_volume_share: float = 2e-3) -> TriangleMesh:
-    """Drop specks and enclosed bubbles; pieces above a share of the largest one's volume stay."""
-    if mesh.faces.shape[0] == 0:
-        return mesh
-    labels = face_components(mesh.faces, mesh.positions_world.shape[0])
-    volumes = signed_volumes_m3(mesh, labels)
-    return select_faces(mesh, (volumes >= min_volume_share * volumes.max())[labels])
-
-
-def decimate(mesh: TriangleMesh, target_face_count: int) -> TriangleMesh:
-    """Simplify by quadric errors (Garland and Heckbert 1997) to about a face count.
-
-    Args:
-        mesh: A closed manifold.
-        target_face_count: Nothing is done at or below this.
-
-    Returns:
-        A closed manifold.
-    """
-    if mesh.faces.shape[0] <= target_face_count:
-        return mesh
-    centre = mesh.positions_world.mean(0)
-    positions = (mesh.positions_world - centre).cpu().numpy().astype(np.float32)
-    corners = mesh.faces.cpu().numpy().astype(np.int32)
-    simplified, kept = fast_simplification.simplify(positions, corners, target_count=target_face_count, agg=AGGRESSION)
-    device = mesh.faces.device
-    result = TriangleMesh(
-        torch.from_numpy(np.asarray(simplified, np.float32)).to(device) + centre,
-        torch.from_numpy(np.asarray(kept, np.int64)).to(device),
-    )
-    return cut_pinches(result)
 
 
 def cut_pinches(mesh: TriangleMesh) -> TriangleMesh:

@@ -1,0 +1,55 @@
+"""Simplification to a face count."""
+
+import fast_simplification
+import numpy as np
+import torch
+
+from recon.remesh.pinches import cut_pinches
+from recon.scene import TriangleMesh
+
+AGGRESSION = 3.0
+"""fast_simplification's schedule: slower and truer than its default of 7."""
+
+EDGE_LENGTHS = (0.1, 0.03, 0.01)
+"""The library's thresholds are fixed numbers, so the unit decides what it removes first: units in which an edge is this
+long, tried in turn until the target is reached.  With edges of 0.1 a rounded cube of 1.2 million faces keeps its
+surface to 1.6 um on average where metres (edges of 0.001) lost 11 um."""
+
+CLOSE_ENOUGH = 1.02
+LEAST_PROGRESS = 0.9
+"""A pass that leaves more than this share of the faces will not be bettered by a longer one."""
+
+
+def decimate(mesh: TriangleMesh, target_face_count: int) -> TriangleMesh:
+    """Simplify by quadric errors (Garland and Heckbert 1997) to about a face count.
+
+    Args:
+        mesh: A closed manifold.
+        target_face_count: Nothing is done at or below this.
+
+    Returns:
+        A closed manifold; with more faces than asked for where no collapse is left that turns none over.
+    """
+    for edge_length in EDGE_LENGTHS:
+        face_count = mesh.faces.shape[0]
+        # Cutting pinches adds a few faces, which are not worth another pass.
+        enough = target_face_count if edge_length == EDGE_LENGTHS[0] else CLOSE_ENOUGH * target_face_count + 4
+        if face_count <= enough:
+            break
+        mesh = _simplify(mesh, target_face_count, edge_length)
+        if mesh.faces.shape[0] > LEAST_PROGRESS * face_count:
+            break
+    return mesh
+
+
+def _simplify(mesh: TriangleMesh, target_face_count: int, edge_length: float) -> TriangleMesh:
+    """One pass of fast_simplification, in units that make the mean edge ``edge_length`` long."""
+    a, b = mesh.positions_world[mesh.faces[:, :2]].unbind(1)
+    unit_m = float((a - b).norm(dim=1).mean()) / edge_length
+    centre = mesh.positions_world.mean(0)
+    positions = ((mesh.positions_world - centre) / unit_m).cpu().numpy().astype(np.float32)
+    corners = mesh.faces.cpu().numpy().astype(np.int32)
+    points, kept = fast_simplification.simplify(positions, corners, target_count=target_face_count, agg=AGGRESSION)
+    device = mesh.faces.device
+    scaled = torch.from_numpy(np.asarray(points, np.float32)).to(device) * unit_m + centre
+    return cut_pinches(TriangleMesh(scaled, torch.from_numpy(np.asarray(kept, np.int64)).to(device)))
