@@ -5,7 +5,7 @@ The paper looks at the edges of the face that a pixel shows; here the edges them
 column by column, so that silhouettes made of faces smaller than a pixel are found as well.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -14,6 +14,10 @@ from recon.arrays import Bool, Float, Int, Tensor
 from recon.raster.interface import Fragments
 from recon.raster.zbuffer import NEAR_Z_M, expand_counts, pixel_range
 from recon.scene import CameraBatch
+
+SNAP_PX = 1 / 16
+"""A rasteriser may snap vertices by this much, so that a pixel whose centre an edge nearly touches shows the other
+side; the pair then begins one pixel further in or out, and its coverage lies a little outside 0..1."""
 
 
 @dataclass(frozen=True)
@@ -121,13 +125,49 @@ def find_pairs(
     beside = _crossings(0, outline, fragments.face_index.shape)
     above = _crossings(1, outline, fragments.face_index.shape)
     pairs, reach_px, edge_z_m = _joined(beside[0], above[0]), *map(torch.cat, zip(beside[1:], above[1:], strict=True))
+    is_visible = _is_visible(pairs, edge_z_m, fragments, depth_z_m, faces)
+    for step, is_near in ((-1, reach_px < SNAP_PX), (1, reach_px > 1 - SNAP_PX)):
+        moved, is_inside = _moved(pairs, step, fragments.face_index.shape)
+        takes_over = ~is_visible & is_near & is_inside
+        takes_over &= _is_visible(moved, edge_z_m, fragments, depth_z_m, faces)
+        pairs, is_visible = _either(takes_over, moved, pairs), is_visible | takes_over
+    kept = torch.nonzero(is_visible).squeeze(1)
+    return _chosen(pairs, kept[_outermost(_chosen(pairs, kept), reach_px[kept])])
+
+
+def _is_visible(
+    pairs: PixelPairs,
+    edge_z_m: Float[Tensor, " p"],
+    fragments: Fragments,
+    depth_z_m: Float[Tensor, "k v"],
+    faces: Int[Tensor, "f 3"],
+) -> Bool[Tensor, " p"]:
+    """Whether the inner pixel shows a surface, and the outer one nothing or something behind the edge."""
     face_index = fragments.face_index.flatten()
     inner_face, outer_face = face_index[pairs.inner_pixel], face_index[pairs.outer_pixel]
     outer_corners_z_m = depth_z_m[pairs.view[:, None], faces[outer_face.clamp_min(0)]]
     outer_z_m = (fragments.barycentrics.reshape(-1, 3)[pairs.outer_pixel] * outer_corners_z_m).sum(1)
-    is_visible = (inner_face >= 0) & (inner_face != outer_face) & ((outer_face < 0) | (edge_z_m < outer_z_m))
-    kept = torch.nonzero(is_visible).squeeze(1)
-    return _chosen(pairs, kept[_outermost(_chosen(pairs, kept), reach_px[kept])])
+    return (inner_face >= 0) & (inner_face != outer_face) & ((outer_face < 0) | (edge_z_m < outer_z_m))
+
+
+def _moved(pairs: PixelPairs, step: int, shape: torch.Size) -> tuple[PixelPairs, Bool[Tensor, " p"]]:
+    """The pairs one pixel further out (+1) or in (-1), and which of them are still in the picture."""
+    stride = torch.where(pairs.axis == 0, 1, shape[2])
+    length = torch.where(pairs.axis == 0, shape[2], shape[1])
+    inner = pairs.inner_px + step * pairs.direction
+    outer = inner + pairs.direction
+    is_inside = (torch.minimum(inner, outer) > 0) & (torch.maximum(inner, outer) < length)
+    offset = torch.where(is_inside, step * pairs.direction.long() * stride, 0)
+    moved = replace(
+        pairs, inner_pixel=pairs.inner_pixel + offset, outer_pixel=pairs.outer_pixel + offset, inner_px=inner
+    )
+    return moved, is_inside
+
+
+def _either(chosen: Bool[Tensor, " p"], one: PixelPairs, other: PixelPairs) -> PixelPairs:
+    """Row by row, the first where chosen, else the second."""
+    columns = [(getattr(one, item.name), getattr(other, item.name)) for item in fields(PixelPairs)]
+    return PixelPairs(*(torch.where(chosen if a.ndim == 1 else chosen[:, None], a, b) for a, b in columns))
 
 
 def blend_pairs(
@@ -147,7 +187,7 @@ def blend_pairs(
     across = torch.where(is_beside, ends_px[..., 1], ends_px[..., 0])
     share = (pairs.line_px - across[:, 0]) / (across[:, 1] - across[:, 0])
     crossing_px = along[:, 0] + share * (along[:, 1] - along[:, 0])
-    covered = ((crossing_px - pairs.inner_px) * pairs.direction).clamp(0, 1)[:, None]
+    covered = ((crossing_px - pairs.inner_px) * pairs.direction).clamp(-SNAP_PX, 1 + SNAP_PX)[:, None]
     flat = colours.flatten(0, 2)
     difference = flat.index_select(0, pairs.inner_pixel) - flat.index_select(0, pairs.outer_pixel)
     changed = torch.where(covered[:, 0] > 0.5, pairs.outer_pixel, pairs.inner_pixel)

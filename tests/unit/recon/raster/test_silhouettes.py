@@ -8,7 +8,7 @@ import torch
 
 import meshes
 from raster_scenes import camera_below, cameras_around, disc, joined, square, uv_sphere
-from recon.raster.silhouettes import EdgeCache, edge_table, silhouette_sides
+from recon.raster.silhouettes import EdgeCache, blend_pairs, edge_table, find_pairs, silhouette_sides
 from recon.raster.torch_raster import TorchRasterizer
 from recon.scene import CameraBatch, TriangleMesh
 
@@ -46,6 +46,25 @@ def test_straight_edges_get_their_exact_coverage(shift_px: float) -> None:
     expected[4:12] = 1
     expected[4], expected[12] = 1 - shift_px, shift_px
     torch.testing.assert_close(row, expected)
+
+
+@pytest.mark.parametrize("shift_px", [0.46, 0.5, 0.54])
+def test_a_rasteriser_that_snaps_vertices_changes_no_coverage(shift_px: float) -> None:
+    """Where an edge nearly touches a pixel's centre, it does not matter which side the rasteriser takes it for."""
+    cameras = camera_below(3.0, 16, focal_px=12.0)
+    cameras = replace(cameras, principal_px=cameras.principal_px + torch.tensor([shift_px, 0.0]))
+    plane = square(1.0)
+    edges = EdgeCache().of(plane.faces)
+    pixels_px, depth_z_m = cameras.project(plane.positions_world)
+    rows = []
+    for snapped_px in (0.45, 0.55):
+        snapped = replace(cameras, principal_px=cameras.principal_px + torch.tensor([snapped_px - shift_px, 0.0]))
+        fragments = RASTER.rasterize(plane.positions_world, plane.faces, snapped)
+        pairs = find_pairs(edges, fragments, pixels_px, depth_z_m, plane.faces)
+        hits = fragments.hit_mask[..., None].double()
+        rows.append(blend_pairs(hits, pairs, plane.positions_world, cameras)[0, 8, :, 0])
+    torch.testing.assert_close(rows[0], rows[1])
+    assert rows[0][4].item() == pytest.approx(1 - shift_px)
 
 
 def test_area_of_a_disc_and_its_gradient() -> None:
