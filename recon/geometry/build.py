@@ -20,7 +20,11 @@ from recon.settings import FusionSettings
 COARSE_FACTOR = 2
 """Free space and cavities are mapped with this many fine voxels a sample."""
 
-DEFAULT_RESOLUTION = 192
+VOXEL_PX = 2.0
+"""Width of a fine voxel in pixels of the depth images; what is smaller is left to the refinement of vertices."""
+
+MIN_RESOLUTION, MAX_RESOLUTION = 96, {"cpu": 192, "cuda": 256}
+"""Voxels along the longest side, whatever the pixels; a grid of 192 takes 0.5 GiB."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,8 @@ def build_geometry(observations: Observations, settings: FusionSettings, target_
     Raises:
         ObjectNotFound: The views leave no volume that all of them allow.
     """
-    resolution = settings.grid_resolution or DEFAULT_RESOLUTION
     low_world, high_world = object_bounds_world(observations)
+    resolution = settings.grid_resolution or choose_resolution(observations, float((high_world - low_world).max()))
     coarse_grid = enclosing_grid(low_world, high_world, resolution // COARSE_FACTOR)
     coarse = _seen_space(observations, coarse_grid)
     cavities = continue_cavities(observations, coarse, coarse_grid)
@@ -63,6 +67,13 @@ def build_geometry(observations: Observations, settings: FusionSettings, target_
     if mesh.faces.shape[0] == 0:
         raise ObjectNotFound(NO_ROOM)
     return Geometry(keep_solid_pieces(decimate(mesh, target_face_count)), grid.spacing_m, resolution)
+
+
+def choose_resolution(observations: Observations, longest_m: float) -> int:
+    """Voxels along the longest side that are as wide as the pixels say, within what the device affords."""
+    wanted = longest_m / (VOXEL_PX * observations.pixel_m)
+    largest = MAX_RESOLUTION.get(observations.cameras.device.type, MAX_RESOLUTION["cpu"])
+    return int(min(max(wanted, MIN_RESOLUTION), largest)) // COARSE_FACTOR * COARSE_FACTOR
 
 
 def _softness_m(observations: Observations, grid: Grid) -> float:
