@@ -32,13 +32,15 @@ from shapes import (
 )
 
 __all__ = [
-    "CUBE6_NAMES", "Faults", "Rendered", "Scene", "block_with_hole", "bowl", "cube", "cube6_cameras", "every_scene",
-    "glossy_cylinder", "held_out_cameras", "look_from", "make_capture", "orbit6_cameras", "pan", "plate", "render",
-    "shaft", "sphere", "torus", "toy",
+    "CUBE6_NAMES", "Faults", "Rendered", "Scene", "block_with_hole", "bowl", "capture_of", "cube", "cube6_cameras",
+    "every_scene", "glossy_cylinder", "held_out_cameras", "look_from", "make_capture", "orbit6_cameras",
+    "orbit_camera", "pan", "plate", "render", "sees", "shaft", "sphere", "torus", "toy",
 ]  # fmt: skip
 
 CUBE6_NAMES = ("front", "right", "back", "left", "top", "bottom")
 FIELD_OF_VIEW_DEG = 27.6
+MAX_TRACE_STEPS = 4096
+"""A ray that grazes a plane at one degree approaches it by 2 % a step."""
 LIGHT_WORLD = np.array([0.5, -0.86, -0.05])
 """Direction to the light that makes highlights on glossy solids; low, so that upright sides show them."""
 
@@ -86,7 +88,12 @@ def look_from(scene: Scene, direction: Array, size_px: int, up: tuple[float, flo
 
 def orbit6_cameras(scene: Scene, size_px: int = 128) -> list[Camera]:
     """Azimuth 0, 60, ... 300 degrees, elevation +20 and -10 in turn; azimuth 0 looks along +y."""
-    return [look_from(scene, _direction(60 * i, 20 if i % 2 == 0 else -10), size_px) for i in range(6)]
+    return [orbit_camera(scene, 60 * i, 20 if i % 2 == 0 else -10, size_px) for i in range(6)]
+
+
+def orbit_camera(scene: Scene, azimuth_deg: float, elevation_deg: float, size_px: int = 128) -> Camera:
+    """A camera that looks at the middle of the solid from a direction; azimuth 0 looks along +y."""
+    return look_from(scene, _direction(azimuth_deg, elevation_deg), size_px)
 
 
 def cube6_cameras(scene: Scene, size_px: int = 128) -> list[Camera]:
@@ -138,10 +145,20 @@ def make_capture(
     supersample: int = 3,
 ) -> Capture:
     """Photograph a solid; the cameras of the result are the stated ones, wrong by the pose faults."""
+    return capture_of(scene, cameras, [render(scene, camera, supersample) for camera in cameras], faults, names)
+
+
+def capture_of(
+    scene: Scene,
+    cameras: list[Camera],
+    pictures: list[Rendered],
+    faults: Faults = Faults(),
+    names: tuple[str, ...] | None = None,
+) -> Capture:
+    """Pictures that were taken by the given cameras, with faults added, as a capture."""
     rng = np.random.default_rng(faults.seed)
     views = []
-    for index, camera in enumerate(cameras):
-        rendered = render(scene, camera, supersample)
+    for index, (camera, rendered) in enumerate(zip(cameras, pictures, strict=True)):
         depth_z_m, valid = rendered.depth_z_m, rendered.hit_mask
         if faults.has_sensor_noise:
             depth_z_m, valid = _with_sensor_noise(rendered, camera, scene, rng)
@@ -155,6 +172,15 @@ def make_capture(
         stated = _misplaced(camera, scene, faults, rng)
         views.append(View(name, image_srgb, rendered.alpha, "alpha", depth, stated))
     return Capture(tuple(views), "analytic", "z", True, "given")
+
+
+def sees(scene: Scene, camera: Camera, positions_world: Array) -> npt.NDArray[np.bool_]:
+    """Which surface points nothing hides from a camera (its picture is taken to be large enough)."""
+    origin = camera.position_world.numpy()
+    offset = positions_world - origin
+    distance_m = np.linalg.norm(offset, axis=1)
+    is_facing = (scene.normals_world(positions_world) * offset).sum(1) < 0
+    return is_facing & (_trace(scene, origin, offset / distance_m[:, None]) > distance_m - 1e-4)
 
 
 def _direction(azimuth_deg: float, elevation_deg: float) -> Array:
@@ -198,7 +224,7 @@ def _trace(scene: Scene, origin: Array, directions: Array) -> Array:
     half_chord = np.sqrt(reach_squared[active])
     travelled, limit = along[active] - half_chord, along[active] + half_chord
     result = np.full(len(directions), np.inf)
-    for _ in range(256):
+    for _ in range(MAX_TRACE_STEPS):
         step = scene.signed_distance_m(origin + travelled[:, None] * directions[active])
         is_done = step < 1e-8
         result[active[is_done]] = travelled[is_done]
