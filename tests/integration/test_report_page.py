@@ -156,7 +156,7 @@ def test_nothing_is_requested(browser: webdriver.Chrome, pages: Path, name: str)
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     requests = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
     assert {url for url in requests if not url.startswith("data:")} == {address}
-    assert browser.execute_script("return document.images.length") == (1 if name == "report.html" else 0)
+    assert browser.execute_script("return document.images.length") == (6 if name == "report.html" else 0)
     assert browser.find_element(By.TAG_NAME, "h1").text.startswith("</title><script>alert(1)</script>")
 
 

@@ -12,14 +12,14 @@ import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 // lamp: share of the light that comes from one side; photographs already hold the light of their scene
 const MODES = {
   texture: { picture: "texture", lamp: 0.25 },
-  shape: { lamp: 0.75 },
+  shape: { lamp: 0.85 },
   wireframe: { lamp: 0.55, hasEdges: true },
   coverage: { picture: "coverage", lamp: 0.4 },
   error: { picture: "error", lamp: 0.25 },
 };
 const CLAY = 0xd2cec6, EDGE = 0x16294f;
 const FIELD_OF_VIEW_DEG = 34;
-const START = { yaw: 0.6, pitch: 0.35, distance: 3.7 };
+const START = { yaw: 0.6, pitch: 0.35, distance: 3.1 };
 const STEP_RAD = 0.26, ZOOM_STEP = 0.8;
 const DENSE_EDGE_PX = 14; // edges of faces smaller than this fade, or a fine mesh would be all ink
 const FAINTEST_EDGE = 0.12;
