@@ -67,6 +67,15 @@ class Ended:
 Message = Progressed | Ended
 
 
+@dataclass(frozen=True)
+class Device:
+    """What a worker says about the device that it computes on; no memory is told before its first job on a GPU."""
+
+    name: str = ""
+    free_bytes: int = 0
+    total_bytes: int = 0
+
+
 class Executor:
     """One worker process, kept warm between jobs.
 
@@ -92,6 +101,7 @@ class Executor:
         self._started_s = self._heard_s = self._advanced_s = self._weighed_s = 0.0
         self._cancel_by_s: float | None = None
         self.job_id = ""
+        self.device = Device()
 
     @property
     def pid(self) -> int:
@@ -222,6 +232,8 @@ class Executor:
             return None
         if kind == "ready":
             self._is_ready = True
+        elif kind == "alive":
+            self.device = _device(data.get("device"))
         elif kind == "trouble":
             log.warning("worker has trouble", pid=self.pid, message=str(data.get("message")))
         elif data.get("job_id") == self.job_id and self.job_id:
@@ -301,7 +313,16 @@ class Executor:
             os.close(self._command_fd)
             os.close(self.report_fd)
         self._process, self._is_ready, self.job_id, self._cancel_by_s = None, False, "", None
+        self.device = Device()
         self._command_fd = self.report_fd = -1
+
+
+def _device(said: object) -> Device:
+    """A worker runs code that reads hostile files: take nothing but what is asked for."""
+    if not isinstance(said, dict):
+        return Device()
+    sizes = [value if isinstance(value, int) else 0 for value in (said.get("free_bytes"), said.get("total_bytes"))]
+    return Device(str(said.get("name", ""))[:100], *sizes)
 
 
 def _size_bytes(file: Path) -> int:

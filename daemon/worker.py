@@ -24,6 +24,8 @@ from typing import Any
 from daemon import failpoints
 from daemon.errors import ErrorCode, Failure, failure_from_error
 from daemon.logs import JobLog
+from daemon.outcome import HOW_TO_RERUN
+from daemon.publish import PAGE
 from recon.errors import Cancelled, ReconError
 from recon.progress import ProgressUpdate
 from recon.settings import Settings
@@ -107,8 +109,23 @@ def _limit_memory(memory_bytes: int) -> None:
 
 def _beat(reporter: Reporter) -> None:
     while True:
-        reporter.send("alive")
+        reporter.send("alive", device=_device_state())
         time.sleep(HEARTBEAT_S)
+
+
+def _device_state() -> dict[str, object]:
+    """The device in use and its memory; never the first to touch a GPU, which would take memory and time."""
+    # While another thread still imports torch, or the entry needs none, there is nothing to tell.
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is None or not hasattr(cuda, "mem_get_info"):
+        return {}
+    try:
+        if not cuda.is_initialized():
+            return {"name": "GPU" if cuda.is_available() else "processor"}
+        free_bytes, total_bytes = cuda.mem_get_info()
+        return {"name": cuda.get_device_name(), "free_bytes": free_bytes, "total_bytes": total_bytes}
+    except (RuntimeError, AttributeError):
+        return {}
 
 
 def _run(command: dict[str, Any], entry: str, commands: Commands, reporter: Reporter) -> bool:
@@ -143,8 +160,7 @@ def _write_page(report: object, output_dir: Path, title: str) -> None:
     from recon.report import Report
 
     if isinstance(report, Report):
-        path = output_dir / "report.html"
-        write_report_html(path, title, report, output_dir, how_to_rerun="Then move the folder back into inbox/.")
+        write_report_html(output_dir / PAGE, title, report, output_dir, how_to_rerun=HOW_TO_RERUN)
 
 
 def _progress_callback(job_id: str, commands: Commands, reporter: Reporter) -> Callable[[ProgressUpdate], None]:

@@ -115,7 +115,7 @@ def render(page: Page) -> str:
         page=page,
         script=script,
         script_hash=f"sha256-{digest}",
-        style=_template_text(environment, "report.css"),
+        style=_template_text(environment, "base.css") + _template_text(environment, "report.css"),
         coverage_legend=COVERAGE_LEGEND,
         error_legend=ERROR_LEGEND,
         file_name=unquote,

@@ -1,11 +1,7 @@
 """The report page in a real browser, opened from a file with no network."""
 
-import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-import axe_core_python
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
@@ -15,24 +11,12 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 import reports
+from browsers import accessibility_issues, requests_of, resize, severe_messages
 from recon.previews.report_html import Failure, write_report_html
 
 pytestmark = [pytest.mark.needs("chromium", "chromedriver"), pytest.mark.timeout(120)]
 
 HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(2)>\N{RIGHT-TO-LEFT OVERRIDE}gnp" + "w" * 180
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-dev-shm-usage",
-)
-AXE = Path(axe_core_python.__file__).with_name("axe.min.js")
-
 CENTRE_PIXEL = """
 const copy = document.createElement("canvas"), canvas = document.querySelector("canvas");
 [copy.width, copy.height] = [canvas.width, canvas.height];
@@ -53,31 +37,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or ""
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
-
-
-def resize(browser: webdriver.Chrome, width_px: int, theme: str) -> None:
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width_px, "height": 800, "deviceScaleFactor": 1, "mobile": False},
-    )
-    features = [{"name": "prefers-color-scheme", "value": theme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-
 @pytest.fixture
 def canvas(browser: webdriver.Chrome, pages: Path) -> WebElement:
     """The viewer after its first picture was drawn."""
     resize(browser, 1200, "light")
+    severe_messages(browser)  # of earlier pages
     browser.get((pages / "report.html").as_uri())
     WebDriverWait(browser, 20).until(lambda driver: driver.execute_script(CENTRE_PIXEL)[0][3] == 255)
     return browser.find_element(By.TAG_NAME, "canvas")
@@ -101,7 +65,7 @@ def test_model_is_drawn_in_front_of_nothing(browser: webdriver.Chrome, canvas: W
     centre, corner = browser.execute_script(CENTRE_PIXEL)
     assert centre[3] == 255
     assert corner == [0, 0, 0, 0]
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert severe_messages(browser) == []
 
 
 def test_modes_change_what_is_drawn(browser: webdriver.Chrome, canvas: WebElement) -> None:
@@ -150,12 +114,8 @@ def test_wheel_zooms_only_with_focus(browser: webdriver.Chrome, canvas: WebEleme
 @pytest.mark.parametrize("name", ["report.html", "failed.html"])
 def test_nothing_is_requested(browser: webdriver.Chrome, pages: Path, name: str) -> None:
     """The browser opens the file itself and nothing else; hostile text runs no script."""
-    browser.get_log("performance")
     address = (pages / name).as_uri()
-    browser.get(address)
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    requests = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-    assert {url for url in requests if not url.startswith("data:")} == {address}
+    assert requests_of(browser, address) == {address}
     assert browser.execute_script("return document.images.length") == (6 if name == "report.html" else 0)
     assert browser.find_element(By.TAG_NAME, "h1").text.startswith("</title><script>alert(1)</script>")
 
@@ -167,7 +127,5 @@ def test_page_is_accessible(browser: webdriver.Chrome, pages: Path, width_px: in
     """axe-core finds nothing, in both themes, on a desk and on a phone, and nothing sticks out sideways."""
     resize(browser, width_px, theme)
     browser.get((pages / name).as_uri())
-    browser.execute_script(AXE.read_text("utf-8"))
-    found = browser.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
-    assert [(issue["id"], issue["impact"]) for issue in found["violations"]] == []
+    assert accessibility_issues(browser) == []
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width_px
