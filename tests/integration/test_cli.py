@@ -50,7 +50,8 @@ def test_init_makes_a_share_and_leaves_one_alone(shell: Shell) -> None:
     ("spoil", "code", "sentence"),
     [
         (None, ExitCode.OK, "complete: 12 pictures"),
-        ("missing", ExitCode.NOT_READY, "missing: depth_03"),
+        (None, ExitCode.OK, "ok: view_03.png (photograph)"),
+        ("missing", ExitCode.NOT_READY, "missing: depth_03.png (depth)"),
         ("cut", ExitCode.NOT_READY, "incomplete: view_01.png"),
         ("option", ExitCode.NOT_READY, "did you mean seed?"),
         ("cancel", ExitCode.NOT_READY, "CANCEL"),
@@ -81,7 +82,10 @@ def test_check_speaks_json(shell: Shell) -> None:
     assert status == ExitCode.NOT_READY
     report = json.loads(output)
     assert report["verdict"] == "wait"
-    assert any("depth_03" in name for name in report["missing"])
+    assert report["missing"] == ["depth_03.png"]
+    verdicts = {file["file"]: (file["role"], file["verdict"]) for file in report["files"]}
+    assert verdicts["view_00.png"] == ("photograph", "ok")
+    assert verdicts["depth_03.png"] == ("depth", "missing")
 
 
 def test_run_works_without_a_share(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
