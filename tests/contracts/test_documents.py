@@ -8,6 +8,7 @@ import pytest
 import typer.main
 from pydantic import BaseModel
 
+import generate_api
 import generate_configuration
 from daemon.cli import app
 from daemon.config import RESERVED_ENVIRONMENT, Config, load_config
@@ -118,6 +119,11 @@ def test_exit_codes_are_documented() -> None:
 def test_configuration_page_is_current() -> None:
     """docs/configuration.md is what its generator writes."""
     assert TEXTS["docs/configuration.md"] == generate_configuration.page()
+
+
+def test_library_page_is_current() -> None:
+    """docs/api.md is what its generator writes."""
+    assert TEXTS["docs/api.md"] == generate_api.page()
 
 
 def test_configuration_keys_exist() -> None:
