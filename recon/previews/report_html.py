@@ -107,7 +107,11 @@ def render_failure(title: str, failure: Failure, how_to_rerun: str) -> str:
 def render(page: Page) -> str:
     """The page as HTML; every text is escaped by the template engine."""
     environment = Environment(
-        loader=PackageLoader("recon.previews"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("recon.previews"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=_without_controls,
     )
     script = _template_text(environment, "viewer.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -122,13 +126,21 @@ def render(page: Page) -> str:
     )
 
 
+def _without_controls(value: object) -> object:
+    """Replace what reorders or hides text (control and bidi characters, halves of characters) in all that is shown."""
+    if type(value) is not str:  # the engine's own class of safe text is a subclass
+        return value
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}" for letter in value
+    )
+
+
 def _page(title: str, report: Report | None, results_dir: Path | None, failure: Failure | None) -> Page:
-    shown_title = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in title)
     if report is None:
-        return Page(shown_title, "failure", "Failed", "There is no mesh.", failure)
+        return Page(title, "failure", "Failed", "There is no mesh.", failure)
     verdict = "failure" if failure else report.verdict
     return Page(
-        title=shown_title,
+        title=title,
         verdict=verdict,
         headline="Failed" if failure else report_page.HEADLINES[verdict],
         meaning="" if failure else report_page.MEANINGS[verdict],
