@@ -120,7 +120,8 @@ def running_card(job: Job, stage: str, fraction: float, left: Estimate | None, *
 
 def queue_row(job: Job, place: int | None, message: str, ready: Estimate | None) -> QueueRow:
     """The row of a job that is not at work."""
-    return QueueRow(str(place or ""), shown(job.folder), shown(message), f"in {in_words(ready)}" if ready else "")
+    known = f"in {in_words(ready)}" if ready else "not known yet" if place else ""
+    return QueueRow(str(place or ""), shown(job.folder), shown(message), known)
 
 
 def result_card(job: Job) -> ResultCard:

@@ -63,7 +63,8 @@ def read_rows(config: Config, store: Store) -> list[QueueRow]:
 def queue_row(config: Config, job: Job) -> QueueRow:
     """A job with what its status.json says, which is not trusted to be anything."""
     if not job.is_active:
-        message = job.failure.message if job.failure else job.destination
+        verdict = job.summary.get("verdict")
+        message = job.failure.message if job.failure else job.destination + (f" ({verdict})" if verdict else "")
         return QueueRow(job.job_id, names.shown(job.folder), job.state, names.shown(message))
     said: dict[str, object] = {}
     parent = config.inbox / job.folder

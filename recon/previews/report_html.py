@@ -20,6 +20,9 @@ from recon.report import InferenceRecord, ModelReport, Report
 
 __all__ = ["Failure", "render_failure", "write_report_html"]
 
+CANCELLED = "JOB_CANCELLED"
+"""The one code that is no fault."""
+
 COVERAGE_LEGEND = (
     ("#009e73", "seen by a camera"),
     ("#e69f00", "filled in"),
@@ -136,6 +139,8 @@ def _without_controls(value: object) -> object:
 
 
 def _page(title: str, report: Report | None, results_dir: Path | None, failure: Failure | None) -> Page:
+    if failure is not None and failure.code == CANCELLED:
+        return Page(title, "warning", "Cancelled", "There is no mesh, and nothing is wrong.", failure)
     if report is None:
         return Page(title, "failure", "Failed", "There is no mesh.", failure)
     verdict = "failure" if failure else report.verdict

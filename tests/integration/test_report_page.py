@@ -100,6 +100,46 @@ def test_keyboard_buttons_and_wheel_move_the_model(browser: webdriver.Chrome, ca
         assert picture(browser) == first, name
 
 
+def test_pinch_zooms_and_a_finger_turns(browser: webdriver.Chrome, canvas: WebElement) -> None:
+    """On a phone one finger turns the mesh and two fingers zoom it."""
+    first = picture(browser)
+    box = canvas.rect
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def touch(kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": x + dx, "y": y + dy, "id": index} for index, (dx, dy) in enumerate(places)]
+        browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    browser.execute_script("scrollTo(0, 0)")
+    touch("touchStart", (0, 0))
+    for step in range(1, 5):
+        touch("touchMove", (15.0 * step, 0))
+    touch("touchEnd")
+    turned = picture(browser)
+    assert turned != first
+    touch("touchStart", (-40, 0), (40, 0))
+    for step in range(1, 5):
+        touch("touchMove", (-40 - 15.0 * step, 0), (40 + 15.0 * step, 0))
+    touch("touchEnd")
+    assert picture(browser) != turned
+    assert severe_messages(browser) == []
+
+
+def test_drawing_goes_on_after_a_lost_context(browser: webdriver.Chrome, canvas: WebElement) -> None:
+    """Phones take the GPU away from pages in the background; when it is back the same picture is there."""
+    first = picture(browser)
+    lose = """
+    const [done] = arguments, canvas = document.querySelector("canvas");
+    const loss = canvas.getContext("webgl2").getExtension("WEBGL_lose_context");
+    canvas.addEventListener("webglcontextlost", () => setTimeout(() => loss.restoreContext(), 50), { once: true });
+    canvas.addEventListener("webglcontextrestored", () => setTimeout(done, 200), { once: true });
+    loss.loseContext();
+    """
+    browser.execute_async_script(lose)
+    WebDriverWait(browser, 20).until(lambda driver: driver.execute_script(CENTRE_PIXEL)[0][3] == 255)
+    assert picture(browser) == first
+
+
 def test_wheel_zooms_only_with_focus(browser: webdriver.Chrome, canvas: WebElement) -> None:
     """The wheel scrolls the page past the canvas until the canvas was clicked."""
     first = picture(browser)

@@ -38,6 +38,14 @@ def test_hostile_text_stays_text() -> None:
     assert text.encode()
 
 
+def test_cancelled_is_not_called_failed() -> None:
+    """Who cancelled a job is told that nothing is wrong."""
+    text = page_of(Failure(ErrorCode.JOB_CANCELLED, "Cancelled by CANCEL."))
+    assert "nothing is wrong" in text
+    assert "What went wrong" not in text
+    assert ">Failed<" not in text
+
+
 def test_job_without_failure_has_no_page() -> None:
     """A finished job's page comes with its results."""
     assert failure_page(Job("1", "shoe", JobState.PUBLISHING, JobState.DONE)) == ""

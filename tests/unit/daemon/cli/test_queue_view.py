@@ -39,7 +39,9 @@ def test_strange_status_files_do_no_harm(config: Config, said: str) -> None:
 
 
 def test_ended_job_says_where_it_is_or_why_not(config: Config) -> None:
-    """Done jobs name their folder, failed ones their failure."""
+    """Done jobs name their folder and verdict, failed ones their failure."""
+    good = Job("1", "a", JobState.DONE, destination="done/a", summary={"verdict": "normal"})
+    assert queue_row(config, good).message == "done/a (normal)"
     assert queue_row(config, Job("1", "a", JobState.DONE, destination="done/a")).message == "done/a"
     failure = Failure(ErrorCode.OBJECT_NOT_FOUND, "Nothing\x1b[2J there.")
     assert queue_row(config, Job("1", "a", JobState.FAILED, failure=failure)).message == "Nothing\\x1b[2J there."
