@@ -37,7 +37,6 @@ PAGE_LONGEST_S = 30.0
 WRITES_PER_ROUND = 200
 ROWS = 50
 RESULTS = 24
-_SHOWN_NEXT = (JobState.PUBLISHING, JobState.QUEUED, JobState.WAITING)
 
 
 class StatusBoard:
@@ -224,7 +223,8 @@ class StatusBoard:
             has_preview = (self._config.inbox / job.folder / "preview.png").exists()
             left = self._outlook.time_left(job)
             running.append(running_card(job, progress.stage, progress.fraction, left, has_preview=has_preview))
-        others = [job for state in _SHOWN_NEXT for job in islice(self._in_order(state), ROWS)]
+        queued = [self._ledger[job_id] for job_id in self._positions]
+        others = [*self._ledger.in_state(JobState.PUBLISHING), *queued, *self._ledger.in_state(JobState.WAITING)]
         queue = [
             queue_row(job, self._positions.get(job.job_id), self._message(job, None), self._queue_ends.get(job.job_id))
             for job in others[:ROWS]
@@ -236,17 +236,11 @@ class StatusBoard:
             counts={state.value: self._ledger.count(state) for state in ACTIVE},
             running=running,
             queue=queue,
-            more=sum(self._ledger.count(state) for state in _SHOWN_NEXT) - len(queue),
+            more=len(self._ledger) - self._ledger.count(JobState.RUNNING) - len(queue),
             results=[result_card(job) for job in self._ledger.store.recent(RESULTS)],
             disks=[row for row in disks if row is not None],
             devices=[_device_line(executor) for executor in self._dispatch.executors],
         )
-
-    def _in_order(self, state: JobState) -> list[Job]:
-        jobs = self._ledger.in_state(state)
-        if state is JobState.QUEUED:
-            jobs.sort(key=lambda job: self._positions.get(job.job_id, len(jobs)))
-        return jobs
 
 
 def _eta(estimate: Estimate | None) -> dict[str, object]:
