@@ -42,6 +42,7 @@ class ModelSection:
 
     name: str
     verdict: str
+    headline: str
     meaning: str
     viewer: dict[str, object] | None
     modes: list[tuple[str, str]]
@@ -169,6 +170,7 @@ def _model_section(model: ModelReport, report: Report, results_dir: Path | None)
     return ModelSection(
         name=model.model,
         verdict=model.verdict,
+        headline=report_page.HEADLINES[model.verdict],
         meaning=report_page.MEANINGS[model.verdict],
         viewer=viewer,
         modes=[(value, label) for value, label in report_page.MODES if needed.get(value, "texture") in pictures],

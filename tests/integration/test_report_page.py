@@ -10,6 +10,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+import recon
 import reports
 from browsers import accessibility_issues, requests_of, resize, severe_messages
 from recon.previews.report_html import Failure, write_report_html
@@ -169,3 +170,16 @@ def test_page_is_accessible(browser: webdriver.Chrome, pages: Path, width_px: in
     browser.get((pages / name).as_uri())
     assert accessibility_issues(browser) == []
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width_px
+
+
+def test_notebook_shows_the_viewer(browser: webdriver.Chrome, pages: Path, tmp_path: Path) -> None:
+    """Inside the frame that a notebook draws, cut off from everything around it, the viewer runs all the same."""
+    (tmp_path / "notebook.html").write_text(recon.show(pages)._repr_html_(), "utf-8")
+    resize(browser, 1200, "light")
+    severe_messages(browser)
+    browser.get((tmp_path / "notebook.html").as_uri())
+    browser.switch_to.frame(browser.find_element(By.TAG_NAME, "iframe"))
+    WebDriverWait(browser, 20).until(lambda driver: driver.execute_script(CENTRE_PIXEL)[0][3] == 255)
+    assert browser.execute_script("return window.origin") == "null"
+    browser.switch_to.default_content()
+    assert severe_messages(browser) == []

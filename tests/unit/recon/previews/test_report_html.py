@@ -176,6 +176,10 @@ def test_two_models_stand_side_by_side(tmp_path: Path, results: tuple[Path, Repo
     text = page(tmp_path, "box", both, folder)
     identifiers = [attributes["id"] for _, attributes in Elements(text).tags if "id" in attributes]
     assert len(identifiers) == len(set(identifiers))
+    rows = re.findall(r"<tr><th scope=\"row\">(.*?)</th>(.*?)</tr>", text.partition("side by side")[2], re.DOTALL)
+    compared = {label: re.findall(r"<td>(.*?)</td>", cells, re.DOTALL) for label, cells in rows[:9]}
+    assert compared["Colours (PSNR)"] == ["99.0 dB"] * 2
+    assert compared["Seconds"] == ["5.0"] * 2
     assert "The mesh of nvdiffrec" in text
     assert "The mesh of reconviagen" in text
 
