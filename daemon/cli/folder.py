@@ -41,14 +41,41 @@ def check(folder: Folder, config: ConfigFile = None, as_json: AsJson = False) ->
     """
     settings = load_config(config, root=folder.absolute().parent)
     with _opened(folder) as folder_fd:
-        result = look(folder_fd, Memory(), time.monotonic(), settings, settle_s=0.0)
-        files = _files(folder_fd, settings) if result.verdict is not Verdict.BATCH else []
+        result = _look(folder_fd, settings)
+        is_batch = result.verdict is Verdict.BATCH
+        jobs = _jobs_of_batch(folder_fd, settings) if is_batch else {}
+        files = [] if is_batch else _files(folder_fd, settings)
     if as_json:
-        say_json(_check_json(result, files))
+        say_json(_check_json(result, files) | {"jobs": {name: job.verdict.value for name, job in jobs.items()}})
+    elif is_batch:
+        _tell_batch(jobs)
     else:
         _tell_files(files)
         _tell_verdict(result, files)
-    raise typer.Exit(ExitCode.OK if result.verdict in {Verdict.TAKE, Verdict.BATCH} else ExitCode.NOT_READY)
+    looks = list(jobs.values()) if is_batch else [result]
+    is_ready = all(item.verdict is Verdict.TAKE for item in looks)
+    raise typer.Exit(ExitCode.OK if is_ready else ExitCode.NOT_READY)
+
+
+def _look(folder_fd: int, settings: Config) -> Look:
+    return look(folder_fd, Memory(), time.monotonic(), settings, settle_s=0.0)
+
+
+def _jobs_of_batch(batch_fd: int, settings: Config) -> dict[str, Look]:
+    jobs = {}
+    for name in sorted(folders.list_tree(batch_fd, settings.limits.tree).folders):
+        with folders.opened(batch_fd, name) as folder_fd:
+            jobs[names.shown(name)] = _look(folder_fd, settings)
+    return jobs
+
+
+def _tell_batch(jobs: dict[str, Look]) -> None:
+    typer.echo(f"a batch of {len(jobs)} jobs, one per folder")
+    for name, job in jobs.items():
+        typer.echo(f"{'complete' if job.verdict is Verdict.TAKE else 'not ready'}: {name}")
+    faulty = [name for name, job in jobs.items() if job.verdict is not Verdict.TAKE]
+    if faulty:
+        typer.echo(f"see its files with: meshdrop check FOLDER/{shlex.quote(faulty[0])}")
 
 
 @contextmanager
@@ -107,8 +134,6 @@ def _tell_verdict(result: Look, files: list[FileVerdict]) -> None:
     match result.verdict:
         case Verdict.TAKE:
             typer.echo(f"complete: {len(result.found.pictures)} pictures; copy the folder into inbox/")
-        case Verdict.BATCH:
-            typer.echo("a batch: every folder inside is a job of its own")
         case Verdict.CANCEL:
             typer.echo("holds a file named CANCEL: it would be cancelled; remove the file to run it")
         case _:
@@ -137,7 +162,7 @@ def run(
     """
     settings = load_config(config, root=folder.absolute().parent)
     with _opened(folder) as folder_fd:
-        result = look(folder_fd, Memory(), time.monotonic(), settings, settle_s=0.0)
+        result = _look(folder_fd, settings)
     if result.failure is not None:
         raise failure_error(result.failure, ExitCode.JOB_FAILED)
     if result.verdict is Verdict.WAIT and result.found.unfinished:

@@ -6,7 +6,6 @@ let timer = 0;
 function show() {
   const isStopped = location.hash === "#stopped";
   button.setAttribute("aria-pressed", String(isStopped));
-  button.textContent = isStopped ? "Refreshing is off" : "Stop refreshing";
   clearTimeout(timer);
   if (!isStopped) timer = setTimeout(reload, PERIOD_MS);
 }

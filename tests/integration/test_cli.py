@@ -88,6 +88,22 @@ def test_check_speaks_json(shell: Shell) -> None:
     assert verdicts["depth_03.png"] == ("depth", "missing")
 
 
+def test_check_looks_into_a_batch(shell: Shell) -> None:
+    """Every folder of a batch has its own verdict; one that is not ready makes the whole not ready."""
+    fakes.write_job(shell.base / "batch/boot")
+    fakes.write_job(shell.base / "batch/shoe")
+    status, output = shell.run("check", str(shell.base / "batch"))
+    assert status == ExitCode.OK
+    assert output.splitlines() == ["a batch of 2 jobs, one per folder", "complete: boot", "complete: shoe"]
+    (shell.base / "batch/shoe/depth_03.png").unlink()
+    status, output = shell.run("check", str(shell.base / "batch"))
+    assert status == ExitCode.NOT_READY
+    assert "not ready: shoe" in output
+    assert "meshdrop check FOLDER/shoe" in output
+    report = json.loads(shell.run("check", str(shell.base / "batch"), "--json")[1])
+    assert (report["verdict"], report["jobs"]) == ("batch", {"boot": "take", "shoe": "wait"})
+
+
 def test_run_works_without_a_share(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """One folder, one result, progress as lines in a pipe."""
     monkeypatch.setattr("recon.reconstruct", fakes.reconstruct)
