@@ -16,6 +16,7 @@ from urllib.parse import quote_from_bytes
 
 from jinja2 import Environment, PackageLoader, PrefixLoader, StrictUndefined
 
+from daemon.dispatch import Progress
 from daemon.forecast import Estimate, duration_in_words, in_words
 from daemon.jobs import Job, JobState
 from daemon.names import shown
@@ -104,17 +105,24 @@ class SharePage:
     devices: Sequence[str] = ()
 
 
-def running_card(job: Job, stage: str, fraction: float, left: Estimate | None, *, has_preview: bool) -> RunningCard:
+def running_card(job: Job, progress: Progress, left: Estimate | None, *, has_preview: bool) -> RunningCard:
     """The card of a job at work."""
-    place = STAGES.index(stage) if stage in STAGES else -1
+    place = STAGES.index(progress.stage) if progress.stage in STAGES else -1
     stages = [
         (STAGE_LABELS[name], "past" if index < place else "now" if index == place else "to come")
         for index, name in enumerate(STAGES)
     ]
-    note = f"Attempt {job.attempts}" if job.attempts > 1 else ""
+    notes = [f"Attempt {job.attempts}"] if job.attempts > 1 else []
+    if progress.model and job.model == "both":
+        notes.append(f"Model {shown(progress.model)}")
     preview = link(f"inbox/{job.folder}/preview.png") if has_preview else ""
     return RunningCard(
-        shown(job.folder), preview, stages, round(100 * fraction), f"{in_words(left)} left" if left else "", note
+        name=shown(job.folder),
+        preview=preview,
+        stages=stages,
+        percent=round(100 * progress.fraction),
+        left=f"{in_words(left)} left" if left else "",
+        note=". ".join(notes),
     )
 
 

@@ -222,7 +222,7 @@ class StatusBoard:
             progress = self._dispatch.progress.get(job.job_id, Progress())
             has_preview = (self._config.inbox / job.folder / "preview.png").exists()
             left = self._outlook.time_left(job)
-            running.append(running_card(job, progress.stage, progress.fraction, left, has_preview=has_preview))
+            running.append(running_card(job, progress, left, has_preview=has_preview))
         queued = [self._ledger[job_id] for job_id in self._positions]
         others = [*self._ledger.in_state(JobState.PUBLISHING), *queued, *self._ledger.in_state(JobState.WAITING)]
         queue = [

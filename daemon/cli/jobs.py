@@ -4,14 +4,14 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.live import Live
 from rich.text import Text
 
 from daemon import folders, names
-from daemon.cli.options import AsJson, ConfigFile, JobName, Root, State, is_daemon_alive
+from daemon.cli.options import AsJson, ConfigFile, JobName, Root, State, is_daemon_alive, opened_table
 from daemon.cli.queue_view import QueueRow, queue_row, queue_table, read_rows
 from daemon.cli.terminal import CommandError, console, is_terminal, say_json
 from daemon.config import Config, load_config
@@ -19,7 +19,9 @@ from daemon.errors import DaemonError, ExitCode
 from daemon.forecast import duration_in_words
 from daemon.jobs import Event, Job
 from daemon.outcome import iso_time
-from daemon.store import Store, open_store_for_reading
+
+if TYPE_CHECKING:
+    from daemon.store import Store
 
 WATCH_PERIOD_S = 1.0
 
@@ -52,11 +54,8 @@ def status(
 
 
 def _read(settings: Config) -> list[QueueRow]:
-    store = open_store_for_reading(settings.database)
-    try:
-        return read_rows(settings, store)
-    finally:
-        store.close()
+    with opened_table(settings) as table:
+        return read_rows(settings, table)
 
 
 def _note(settings: Config) -> str:
@@ -109,12 +108,9 @@ def show(
       meshdrop show 20261120-121459-9f3a1c04be --json
     """
     settings = load_config(config, root=root, state=state)
-    store = open_store_for_reading(settings.database)
-    try:
-        found = _found(store, job)
-        events = store.events(found.job_id)
-    finally:
-        store.close()
+    with opened_table(settings) as table:
+        found = _found(table, job)
+        events = table.events(found.job_id)
     if as_json:
         say_json(_about(settings, found, events))
         return
@@ -125,8 +121,8 @@ def show(
             typer.echo(line)
 
 
-def _found(store: Store, wanted: str) -> Job:
-    job = store.find(wanted)
+def _found(table: "Store", wanted: str) -> Job:
+    job = table.find(wanted)
     if job is None:
         raise CommandError(
             f"there is no job {names.shown(wanted)}",
@@ -219,12 +215,8 @@ def retry(
 
 def _folder_of(settings: Config, wanted: str) -> str:
     """The folder's name for a job's id; any other word is a folder's name already."""
-    with suppress(DaemonError):
-        store = open_store_for_reading(settings.database)
-        try:
-            job = store.find(wanted)
-        finally:
-            store.close()
+    with suppress(DaemonError), opened_table(settings) as table:
+        job = table.find(wanted)
         if job is not None and job.job_id == wanted:
             return job.destination.partition("/")[2] or job.folder
     return wanted

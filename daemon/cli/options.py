@@ -2,28 +2,45 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daemon import names
 from daemon.config import Config, load_config
 from daemon.errors import DaemonError
-from daemon.store import open_store_for_reading
+
+if TYPE_CHECKING:
+    from daemon.store import Store
 
 STALE_HEALTH_S = 60.0
 COMPLETED_JOBS = 50
 
 
+@contextmanager
+def opened_table(config: Config) -> "Iterator[Store]":
+    """The job table for commands that only look; loaded here, because half of the commands need no database.
+
+    Raises:
+        StoreError: There is no table yet.
+    """
+    from daemon.store import open_store_for_reading
+
+    store = open_store_for_reading(config.database)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
 def complete_jobs(incomplete: str) -> list[str]:
     """Names of jobs for the shell; nothing where there is no job table to ask."""
     try:
-        store = open_store_for_reading(load_config(root=Path()).database)
-        try:
-            jobs = [*store.active(), *store.recent(COMPLETED_JOBS)]
-        finally:
-            store.close()
+        with opened_table(load_config(root=Path())) as table:
+            jobs = [*table.active(), *table.recent(COMPLETED_JOBS)]
     except DaemonError:
         return []
     found = dict.fromkeys(names.shown(job.folder) for job in jobs)

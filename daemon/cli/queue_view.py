@@ -1,6 +1,7 @@
 """The queue as rows, and rows as a table, as lines, or as JSON."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -10,7 +11,9 @@ from daemon import folders, names
 from daemon.config import Config
 from daemon.forecast import Estimate, in_words
 from daemon.jobs import Job, JobState
-from daemon.store import Store
+
+if TYPE_CHECKING:
+    from daemon.store import Store
 
 RECENT = 10
 STATE_STYLES = {
@@ -52,7 +55,7 @@ class QueueRow:
         return "\t".join((self.job_id, self.name, self.state.value, self.message, left)).rstrip("\t")
 
 
-def read_rows(config: Config, store: Store) -> list[QueueRow]:
+def read_rows(config: Config, store: "Store") -> list[QueueRow]:
     """The active jobs in the order of the queue, then the latest outcomes."""
     active = [queue_row(config, job) for job in store.active()]
     order = (JobState.RUNNING, JobState.PUBLISHING, JobState.QUEUED, JobState.WAITING)

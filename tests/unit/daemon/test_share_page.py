@@ -8,6 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.dispatch import Progress
 from daemon.errors import ErrorCode, Failure
 from daemon.forecast import Estimate
 from daemon.jobs import Job, JobState
@@ -24,7 +25,7 @@ def page_with(name: str) -> str:
     return render_page(
         SharePage(
             written_s=0.0,
-            running=[running_card(Job("1", name, JobState.RUNNING), name, 0.5, None, has_preview=True)],
+            running=[running_card(Job("1", name, model="both"), Progress(name, name, 0.5), None, has_preview=True)],
             queue=[queue_row(Job("2", name, JobState.WAITING), 1, name, Estimate(5.0))],
             results=[result_card(ended), result_card(done)],
             devices=["The processor is idle."],
@@ -72,10 +73,13 @@ def test_verdicts_are_told() -> None:
 
 def test_stages_are_past_present_and_future() -> None:
     """What is done, what is under way, and what is to come; before the first stage all is to come."""
-    card = running_card(Job("1", "a", attempts=2), "geometry", 0.256, Estimate(10.0), has_preview=False)
+    at_work = Progress("nvdiffrec", "geometry", 0.256)
+    card = running_card(Job("1", "a", attempts=2), at_work, Estimate(10.0), has_preview=False)
     assert [state for _, state in card.stages] == ["past"] * 2 + ["now"] + ["to come"] * 5
     assert (card.percent, card.left, card.note, card.preview) == (26, "about 10 s left", "Attempt 2", "")
-    fresh = running_card(Job("1", "a"), "starting", 0.0, None, has_preview=False)
+    both = running_card(Job("1", "a", model="both"), at_work, None, has_preview=False)
+    assert both.note == "Model nvdiffrec"
+    fresh = running_card(Job("1", "a"), Progress(), None, has_preview=False)
     assert {state for _, state in fresh.stages} == {"to come"}
 
 
