@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 
 from daemon.config import WorkerConfig
+from daemon.device import Device, device_from_report
 from daemon.errors import ErrorCode, Failure, failure_from_json
 
 log = structlog.get_logger()
@@ -65,15 +66,6 @@ class Ended:
 
 
 Message = Progressed | Ended
-
-
-@dataclass(frozen=True)
-class Device:
-    """What a worker says about the device that it computes on; no memory is told before its first job on a GPU."""
-
-    name: str = ""
-    free_bytes: int = 0
-    total_bytes: int = 0
 
 
 class Executor:
@@ -233,7 +225,7 @@ class Executor:
         if kind == "ready":
             self._is_ready = True
         elif kind == "alive":
-            self.device = _device(data.get("device"))
+            self.device = device_from_report(data.get("device"))
         elif kind == "trouble":
             log.warning("worker has trouble", pid=self.pid, message=str(data.get("message")))
         elif data.get("job_id") == self.job_id and self.job_id:
@@ -315,14 +307,6 @@ class Executor:
         self._process, self._is_ready, self.job_id, self._cancel_by_s = None, False, "", None
         self.device = Device()
         self._command_fd = self.report_fd = -1
-
-
-def _device(said: object) -> Device:
-    """A worker runs code that reads hostile files: take nothing but what is asked for."""
-    if not isinstance(said, dict):
-        return Device()
-    sizes = [value if isinstance(value, int) else 0 for value in (said.get("free_bytes"), said.get("total_bytes"))]
-    return Device(str(said.get("name", ""))[:100], *sizes)
 
 
 def _size_bytes(file: Path) -> int:

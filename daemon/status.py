@@ -14,8 +14,8 @@ import structlog
 
 from daemon import folders
 from daemon.config import Config
+from daemon.device import worker_in_words
 from daemon.dispatch import Dispatch, Progress
-from daemon.executor import Executor
 from daemon.filing import Filing
 from daemon.forecast import Estimate
 from daemon.jobs import ACTIVE, Job, JobState, run_order
@@ -239,7 +239,10 @@ class StatusBoard:
             more=len(self._ledger) - self._ledger.count(JobState.RUNNING) - len(queue),
             results=[result_card(job) for job in self._ledger.store.recent(RESULTS)],
             disks=[row for row in disks if row is not None],
-            devices=[_device_line(executor) for executor in self._dispatch.executors],
+            devices=[
+                worker_in_words(executor.device, is_started=executor.pid != 0, is_busy=bool(executor.job_id))
+                for executor in self._dispatch.executors
+            ],
         )
 
 
@@ -249,15 +252,3 @@ def _eta(estimate: Estimate | None) -> dict[str, object]:
 
 def _disks(config: Config) -> list[tuple[str, Path]]:
     return [("Share", config.root), ("Work in progress", config.state)]
-
-
-def _device_line(executor: Executor) -> str:
-    """A worker and its device in one sentence."""
-    device = executor.device
-    if not executor.pid:
-        return "A worker is being started."
-    memory = ""
-    if device.total_bytes:
-        memory = f", {device.free_bytes / 2**30:.1f} of {device.total_bytes / 2**30:.1f} GiB of its memory free"
-    name = {"": "a worker", "processor": "no NVIDIA GPU: the processor"}.get(device.name, shown(device.name))
-    return f"{name[:1].upper()}{name[1:]} is {'at work' if executor.job_id else 'idle'}{memory}."

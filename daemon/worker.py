@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon import failpoints
+from daemon.device import device_state
 from daemon.errors import ErrorCode, Failure, failure_from_error
 from daemon.logs import JobLog
 from daemon.outcome import HOW_TO_RERUN
@@ -109,23 +110,8 @@ def _limit_memory(memory_bytes: int) -> None:
 
 def _beat(reporter: Reporter) -> None:
     while True:
-        reporter.send("alive", device=_device_state())
+        reporter.send("alive", device=device_state())
         time.sleep(HEARTBEAT_S)
-
-
-def _device_state() -> dict[str, object]:
-    """The device in use and its memory; never the first to touch a GPU, which would take memory and time."""
-    # While another thread still imports torch, or the entry needs none, there is nothing to tell.
-    cuda = getattr(sys.modules.get("torch"), "cuda", None)
-    if cuda is None or not hasattr(cuda, "mem_get_info"):
-        return {}
-    try:
-        if not cuda.is_initialized():
-            return {"name": "GPU" if cuda.is_available() else "processor"}
-        free_bytes, total_bytes = cuda.mem_get_info()
-        return {"name": cuda.get_device_name(), "free_bytes": free_bytes, "total_bytes": total_bytes}
-    except (RuntimeError, AttributeError):
-        return {}
 
 
 def _run(command: dict[str, Any], entry: str, commands: Commands, reporter: Reporter) -> bool:
