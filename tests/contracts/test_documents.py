@@ -74,6 +74,14 @@ def test_documents_are_reachable() -> None:
     assert {document for document in TEXTS if document != "README.md"} - linked == set()
 
 
+def test_pictures_are_made_and_shown() -> None:
+    """Every picture of the documents is shown by one of them and made by the script that makes them all."""
+    script = (REPOSITORY / "examples/make_readme_pictures.py").read_text("utf-8")
+    pictures = {path.name for path in (REPOSITORY / "docs/pictures").iterdir()}
+    assert {name for name in pictures if f'"{name}"' not in script} == set()
+    assert {name for name in pictures if f"pictures/{name})" not in "".join(TEXTS.values())} == set()
+
+
 def test_named_commands_exist() -> None:
     """Wherever code runs meshdrop, it runs a command that exists with options that the command has."""
     known = commands()
