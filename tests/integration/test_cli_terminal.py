@@ -14,6 +14,8 @@ from daemon.errors import ExitCode
 from served import TESTS, ServedShare, served
 from terminals import MESHDROP, Terminal, piped, plain
 
+pytestmark = pytest.mark.needs("setsid")
+
 EVIL = "<script>[red]\N{RIGHT-TO-LEFT OVERRIDE}gnp\x1b[2J\x07"
 SHOWN = "<script>[red]\\u202egnp\\x1b[2J\\x07"
 LONG = "w" * 255
