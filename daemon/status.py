@@ -34,6 +34,8 @@ FASTEST_WRITE_S = 1.0
 PAGE_INTERVAL_S = 2.0
 PAGE_LONGEST_S = 30.0
 """The page is written at least this often, so that its age tells whether the daemon lives."""
+QUEUE_TELL_S = 10.0
+"""How often queued jobs hear how their time to wait has changed."""
 WRITES_PER_ROUND = 200
 ROWS = 50
 RESULTS = 24
@@ -62,7 +64,8 @@ class StatusBoard:
         self._positions: dict[str, int] = {}
         self._queue_ends: dict[str, Estimate] = {}
         self._page_s = self._page_written_s = 0.0
-        self._forecast_s = -FASTEST_WRITE_S
+        self._forecast_s = self._queue_told_s = -QUEUE_TELL_S
+        self._told: dict[str, dict[str, object]] = {}
         self._page_count = -1
         self._is_page_stale = True
         self.offline_reason = ""
@@ -97,10 +100,26 @@ class StatusBoard:
 
     def _forecast_queue(self, now_s: float) -> None:
         """Only as often as somebody could read it: the loop turns far more often."""
-        if now_s - self._forecast_s >= FASTEST_WRITE_S:
-            self._forecast_s = now_s
-            queued = [self._ledger[job_id] for job_id in self._positions]
-            self._queue_ends = self._outlook.queue_ends(queued) if queued else {}
+        if now_s - self._forecast_s < FASTEST_WRITE_S:
+            return
+        self._forecast_s = now_s
+        queued = [self._ledger[job_id] for job_id in self._positions]
+        self._queue_ends = self._outlook.queue_ends(queued) if queued else {}
+        self._tell_queue(now_s)
+
+    def _tell_queue(self, now_s: float) -> None:
+        """Renew status.json of queued jobs when a forecast appears or goes, and now and then as time passes."""
+        is_due = now_s - self._queue_told_s >= QUEUE_TELL_S
+        if is_due:
+            self._queue_told_s = now_s
+        told: dict[str, dict[str, object]] = {}
+        for job_id in self._positions:
+            before, now = self._told.get(job_id, {}), _eta(self._queue_ends.get(job_id))
+            is_news = before != now and (is_due or not before or not now)
+            told[job_id] = now if is_news else before
+            if is_news:
+                self._ledger.touched.add(job_id)
+        self._told = told
 
     def next_s(self) -> float | None:
         """When something that waits for its second may be written."""

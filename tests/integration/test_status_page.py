@@ -40,7 +40,9 @@ def share(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedShare]:
             fakes.write_job(running.config.inbox / name)
             running.until(lambda count=count: running.store.counts().get("queued") == count)  # type: ignore[misc]
         (running.config.inbox / "empty").mkdir()
-        running.until(lambda: "empty" in page_of(running) and "preview.png" in page_of(running))
+        # the three queued jobs have their forecasts only after the experience above was read
+        running.until(lambda: page_of(running).count("<td>in about ") == 3, 60)
+        running.until(lambda: "empty" in page_of(running) and "preview.png" in page_of(running), 60)
         yield running
 
 
@@ -141,6 +143,7 @@ def test_queued_jobs_know_their_time(share: ServedShare) -> None:
     assert status["queue_position"] == 2
     low_s, high_s = status["eta_range_s"]
     assert low_s <= status["eta_s"] <= high_s
+    share.until(lambda: status_of(share, "third")["eta_s"] != status["eta_s"], 60)  # it is renewed as time passes
 
 
 def status_of(share: ServedShare, name: str) -> dict[str, Any]:
