@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 
 from daemon.config import WorkerConfig
+from daemon.device import Device, device_from_report
 from daemon.errors import ErrorCode, Failure, failure_from_json
 
 log = structlog.get_logger()
@@ -92,6 +93,7 @@ class Executor:
         self._started_s = self._heard_s = self._advanced_s = self._weighed_s = 0.0
         self._cancel_by_s: float | None = None
         self.job_id = ""
+        self.device = Device()
 
     @property
     def pid(self) -> int:
@@ -222,6 +224,8 @@ class Executor:
             return None
         if kind == "ready":
             self._is_ready = True
+        elif kind == "alive":
+            self.device = device_from_report(data.get("device"))
         elif kind == "trouble":
             log.warning("worker has trouble", pid=self.pid, message=str(data.get("message")))
         elif data.get("job_id") == self.job_id and self.job_id:
@@ -301,6 +305,7 @@ class Executor:
             os.close(self._command_fd)
             os.close(self.report_fd)
         self._process, self._is_ready, self.job_id, self._cancel_by_s = None, False, "", None
+        self.device = Device()
         self._command_fd = self.report_fd = -1
 
 

@@ -20,7 +20,7 @@ from daemon.errors import ChangedUnderneath, ErrorCode, Failure, failure_from_er
 from daemon.jobs import Job, JobState, run_order
 from daemon.ledger import Ledger
 from daemon.notify import Notifier
-from daemon.outcome import outcome_json
+from daemon.outcome import failure_page, outcome_json
 from daemon.publish import FolderGone, Publication, clear_previous, publish
 from daemon.reception import Reception, withdraw
 from daemon.snapshot import Snapshot
@@ -175,9 +175,12 @@ class Filing:
         for job in self._ledger.in_state(JobState.PUBLISHING):
             if job.job_id in self._publications or job.job_id in self._snapshots or self.is_held_back(job.job_id):
                 continue
-            future = self._pool.submit(publish, self._config.root, self._publication(job))
+            future = self._pool.submit(self._publish, job)
             self._publications[job.job_id] = future
             self._submit_wake(future)
+
+    def _publish(self, job: Job) -> str:
+        return publish(self._config.root, self._publication(job))
 
     def _publication(self, job: Job) -> Publication:
         job_dir = self.job_dir(job.job_id)
@@ -190,6 +193,7 @@ class Filing:
             job_dir / snapshot.OUTPUT_DIR if has_results else None,
             job_dir / snapshot.LOG_FILE,
             bool(job.options.get("zip", False)),
+            "" if has_results else failure_page(job),
         )
 
     def _collect_publications(self) -> None:

@@ -22,6 +22,7 @@ from daemon.jobs import Job, JobState
 from daemon.mounts import rename_without_replacing
 
 RESULTS, PREVIOUS = "results", "previous-results"
+PAGE = "report.html"
 OUTCOME_FILES = {JobState.DONE: "result.json", JobState.FAILED: "error.json", JobState.CANCELLED: "error.json"}
 _STAGED_OUTCOME = "outcome.json"
 _LOG = "log.jsonl"
@@ -37,6 +38,7 @@ class Publication:
         results_dir: What becomes results/, or None.
         log_file: What becomes log.jsonl; may not exist.
         is_zipped: Whether results/ also gets NAME.zip.
+        page: What becomes results/report.html where there is no ``results_dir``; results bring their own.
     """
 
     job: Job
@@ -44,6 +46,7 @@ class Publication:
     results_dir: Path | None
     log_file: Path
     is_zipped: bool = False
+    page: str = ""
 
 
 class FolderGone(Exception):
@@ -142,6 +145,8 @@ def _stage(folder_fd: int, publication: Publication) -> None:
             _copy_tree(publication.results_dir, staging_fd, RESULTS)
             if publication.is_zipped:
                 _zip_results(publication, staging_fd)
+        elif publication.page:
+            _write_page(publication.page, staging_fd)
         if publication.log_file.exists():
             with publication.log_file.open("rb") as source:
                 _copy_file(source, staging_fd, _LOG)
@@ -153,6 +158,13 @@ def _stage(folder_fd: int, publication: Publication) -> None:
         failpoints.hit("after:stage-synced")
 
 
+def _write_page(page: str, staging_fd: int) -> None:
+    os.mkdir(RESULTS, 0o770, dir_fd=staging_fd)
+    with folders.opened(staging_fd, RESULTS) as results_fd:
+        folders.adopt(results_fd, staging_fd)
+        folders.write_file(results_fd, PAGE, page.encode("utf-8", "replace"), is_durable=True)
+
+
 def clear_previous(folder_fd: int, job_id: str, *, is_results_placed: bool = False) -> None:
     """Take away what an earlier run of the same folder left: its outcome files go, its results are kept aside.
 
@@ -162,14 +174,25 @@ def clear_previous(folder_fd: int, job_id: str, *, is_results_placed: bool = Fal
         is_results_placed: Whether ``results`` belongs to the present run already.
     """
     failpoints.hit("before:own-files-removed")
+    is_run_again = False
     for name in {*OUTCOME_FILES.values()}:
         earlier = folders.read_own_json(folder_fd, name).get("job_id")
         if earlier and earlier != job_id:
+            is_run_again = True
             folders.remove_name(folder_fd, name)
             folders.remove_name(folder_fd, _LOG)
     if not is_results_placed and _exists(folder_fd, RESULTS):
-        rename_numbered(folder_fd, RESULTS, folder_fd, PREVIOUS)
+        if is_run_again and _holds_only_page(folder_fd):
+            folders.remove_tree(folder_fd, RESULTS)
+        else:
+            rename_numbered(folder_fd, RESULTS, folder_fd, PREVIOUS)
     failpoints.hit("after:own-files-removed")
+
+
+def _holds_only_page(folder_fd: int) -> bool:
+    """Whether results/ is what a failed run left: a page that the next run makes obsolete."""
+    with folders.opened(folder_fd, RESULTS) as results_fd:
+        return os.listdir(results_fd) == [PAGE]
 
 
 def _clean(folder_fd: int, outcome: JobState) -> None:

@@ -3,35 +3,42 @@
 All of it is derived and may be lost; nothing is ever read back from it except our own job id.
 """
 
-import html
 import json
 import os
-import statistics
 import time
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 
 import structlog
 
 from daemon import folders
 from daemon.config import Config
+from daemon.device import worker_in_words
 from daemon.dispatch import Dispatch, Progress
 from daemon.filing import Filing
+from daemon.forecast import Estimate
 from daemon.jobs import ACTIVE, Job, JobState, run_order
 from daemon.ledger import Ledger
 from daemon.metrics import write_metrics
 from daemon.names import shown
 from daemon.outcome import iso_time
+from daemon.outlook import Outlook
 from daemon.reception import Reception
+from daemon.share_page import SharePage, disk_row, queue_row, render_page, result_card, running_card
 from daemon.snapshot import write_durably
 
 log = structlog.get_logger()
 
 FASTEST_WRITE_S = 1.0
 PAGE_INTERVAL_S = 2.0
+PAGE_LONGEST_S = 30.0
+"""The page is written at least this often, so that its age tells whether the daemon lives."""
+QUEUE_TELL_S = 10.0
+"""How often queued jobs hear how their time to wait has changed."""
 WRITES_PER_ROUND = 200
 ROWS = 50
-_SHOWN_FIRST = (JobState.RUNNING, JobState.PUBLISHING, JobState.QUEUED, JobState.WAITING)
+RESULTS = 24
 
 
 class StatusBoard:
@@ -51,11 +58,14 @@ class StatusBoard:
         self._reception = reception
         self._filing = filing
         self._dispatch = dispatch
+        self._outlook = Outlook(ledger, reception, dispatch, clock)
         self._clock = clock
         self._written_s: dict[str, float] = {}
         self._positions: dict[str, int] = {}
-        self._page_s = 0.0
-        self._page = ""
+        self._queue_ends: dict[str, Estimate] = {}
+        self._page_s = self._page_written_s = 0.0
+        self._forecast_s = self._queue_told_s = -QUEUE_TELL_S
+        self._told: dict[str, dict[str, object]] = {}
         self._page_count = -1
         self._is_page_stale = True
         self.offline_reason = ""
@@ -67,6 +77,7 @@ class StatusBoard:
         moved = {job_id for job_id, place in positions.items() if self._positions.get(job_id) != place}
         self._positions = positions
         self._ledger.touched |= moved
+        self._forecast_queue(now_s)
         budget = WRITES_PER_ROUND
         self._is_page_stale |= bool(self._ledger.touched)
         for job_id in list(self._ledger.touched):
@@ -81,10 +92,34 @@ class StatusBoard:
         self._is_page_stale |= len(self._ledger) != self._page_count
         if now_s - self._page_s >= PAGE_INTERVAL_S:
             self._page_s = now_s
-            if self._is_page_stale:
+            if self._is_page_stale or now_s - self._page_written_s >= PAGE_LONGEST_S:
+                self._page_written_s = now_s
                 self._is_page_stale, self._page_count = False, len(self._ledger)
                 self._write_page()
             self.write_health()
+
+    def _forecast_queue(self, now_s: float) -> None:
+        """Only as often as somebody could read it: the loop turns far more often."""
+        if now_s - self._forecast_s < FASTEST_WRITE_S:
+            return
+        self._forecast_s = now_s
+        queued = [self._ledger[job_id] for job_id in self._positions]
+        self._queue_ends = self._outlook.queue_ends(queued) if queued else {}
+        self._tell_queue(now_s)
+
+    def _tell_queue(self, now_s: float) -> None:
+        """Renew status.json of queued jobs when a forecast appears or goes, and now and then as time passes."""
+        is_due = now_s - self._queue_told_s >= QUEUE_TELL_S
+        if is_due:
+            self._queue_told_s = now_s
+        told: dict[str, dict[str, object]] = {}
+        for job_id in self._positions:
+            before, now = self._told.get(job_id, {}), _eta(self._queue_ends.get(job_id))
+            is_news = before != now and (is_due or not before or not now)
+            told[job_id] = now if is_news else before
+            if is_news:
+                self._ledger.touched.add(job_id)
+        self._told = told
 
     def next_s(self) -> float | None:
         """When something that waits for its second may be written."""
@@ -119,7 +154,9 @@ class StatusBoard:
         progress = self._dispatch.progress.get(job.job_id)
         if job.state is JobState.RUNNING and progress is not None:
             about |= {"model": progress.model, "stage": progress.stage, "fraction": round(progress.fraction, 3)}
-            about |= self._eta(job, progress)
+            about |= _eta(self._outlook.time_left(job))
+        elif position is not None:
+            about |= _eta(self._queue_ends.get(job.job_id))
         trouble = self._filing.troubles.get(job.job_id)
         if trouble is not None:
             about["waiting_for"] = trouble.failure.to_json()
@@ -133,6 +170,8 @@ class StatusBoard:
             return self._waiting_message(job)
         if job.state is JobState.QUEUED:
             return f"Number {position} in the queue." if position else "In the queue."
+        if job.state is JobState.PUBLISHING:
+            return "Being put on the share."
         progress = self._dispatch.progress.get(job.job_id, Progress())
         return f"Running: {progress.stage}, {progress.fraction:.0%}."
 
@@ -150,17 +189,6 @@ class StatusBoard:
             listed = ", ".join(shown(name) for name in found.missing[:4])
             return f"Waiting for {listed}{' and more' if len(found.missing) > 4 else ''}."
         return "Complete; waiting until nothing changes any more."
-
-    def _eta(self, job: Job, progress: Progress) -> dict[str, object]:
-        """Time left, from past jobs of like size with their spread, or else from this job's own pace."""
-        elapsed_s = self._clock() - progress.since_s
-        past_s = self._ledger.store.past_durations_s(job.model, job.input_bytes)
-        if len(past_s) >= 3:
-            low_s, middle_s, high_s = (value - elapsed_s for value in _spread(past_s))
-            return {"eta_s": max(round(middle_s), 0), "eta_range_s": [max(round(low_s), 0), max(round(high_s), 0)]}
-        if progress.fraction > 0.05:
-            return {"eta_s": round(elapsed_s / progress.fraction - elapsed_s)}
-        return {}
 
     def _write(self, job: Job, content: dict[str, object]) -> None:
         data = json.dumps(content | {"updated": iso_time(time.time())}, indent=1).encode() + b"\n"
@@ -198,60 +226,48 @@ class StatusBoard:
             log.warning("health and metrics not written", reason=str(error))
 
     def _write_page(self) -> None:
-        active = [job for state in _SHOWN_FIRST for job in islice(self._ledger.in_state(state), ROWS)]
-        rows = [(job, self._message(job, None)) for job in active[:ROWS]]
-        page = render_page(rows, len(self._ledger), self._ledger.store.recent(ROWS))
-        if page == self._page or self.offline_reason:
+        if self.offline_reason:
             return
         try:
+            page = render_page(self._share_page())
             with folders.opened(self._config.root.parent, self._config.root.name) as root_fd:
                 folders.write_file(root_fd, "status.html", page.encode(), is_durable=False)
-            self._page = page
         except OSError as error:
             log.debug("status page not written", reason=str(error))
 
-
-def _spread(durations_s: list[float]) -> tuple[float, float, float]:
-    """The 10 %, 50 % and 90 % points."""
-    deciles = statistics.quantiles(durations_s, n=10, method="inclusive")
-    return deciles[0], deciles[4], deciles[8]
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="3"><title>Meshdrop</title>
-<style>body{{font:15px system-ui,sans-serif;margin:2em auto;max-width:60em;padding:0 1em;color:#222}}
-table{{border-collapse:collapse;width:100%}}td,th{{text-align:left;padding:.35em .8em .35em 0;
-border-bottom:1px solid #ddd;vertical-align:top}}.failed{{color:#a00}}.done{{color:#070}}
-img{{max-width:20em;display:block}}</style></head>
-<body><h1>Meshdrop</h1>
-<h2>In inbox: {count}</h2><table>{active}</table>
-<h2>Finished</h2><table>{recent}</table></body></html>
-"""
-
-
-def render_page(active: list[tuple[Job, str]], count: int, recent: list[Job]) -> str:
-    """status.html: static, without scripts, every name escaped."""
-    rows = []
-    for job, message in active:
-        picture = ""
-        if job.state is JobState.RUNNING:
-            picture = f'<img src="{_link("inbox/" + job.folder)}/preview.png" alt="">'
-        rows.append(f"<tr><td>{_text(job.folder)}<td>{job.state.value}<td>{_text(message)}{picture}")
-    finished = []
-    for job in recent:
-        place = f'<a href="{_link(job.destination)}/">{_text(job.folder)}</a>' if job.destination else _text(job.folder)
-        why = _text(job.failure.message) if job.failure else _text(str(job.summary.get("verdict", "")))
-        finished.append(
-            f'<tr><td>{place}<td class="{job.state.value}">{job.state.value}<td>{why}<td>{iso_time(job.finished_at_s)}'
+    def _share_page(self) -> SharePage:
+        running = []
+        for job in islice(self._ledger.in_state(JobState.RUNNING), ROWS):
+            progress = self._dispatch.progress.get(job.job_id, Progress())
+            has_preview = (self._config.inbox / job.folder / "preview.png").exists()
+            left = self._outlook.time_left(job)
+            running.append(running_card(job, progress, left, has_preview=has_preview))
+        queued = [self._ledger[job_id] for job_id in self._positions]
+        others = [*self._ledger.in_state(JobState.PUBLISHING), *queued, *self._ledger.in_state(JobState.WAITING)]
+        queue = [
+            queue_row(job, self._positions.get(job.job_id), self._message(job, None), self._queue_ends.get(job.job_id))
+            for job in others[:ROWS]
+        ]
+        config = self._config
+        disks = [disk_row(name, folder, config.disk.min_free_bytes) for name, folder in _disks(config)]
+        return SharePage(
+            written_s=time.time(),
+            counts={state.value: self._ledger.count(state) for state in ACTIVE},
+            running=running,
+            queue=queue,
+            more=len(self._ledger) - self._ledger.count(JobState.RUNNING) - len(queue),
+            results=[result_card(job) for job in self._ledger.store.recent(RESULTS)],
+            disks=[row for row in disks if row is not None],
+            devices=[
+                worker_in_words(executor.device, is_started=executor.pid != 0, is_busy=bool(executor.job_id))
+                for executor in self._dispatch.executors
+            ],
         )
-    return _PAGE.format(count=count, active="\n".join(rows), recent="\n".join(finished))
 
 
-def _text(value: str) -> str:
-    return html.escape(shown(value), quote=True)
+def _eta(estimate: Estimate | None) -> dict[str, object]:
+    return estimate.to_json() if estimate else {}
 
 
-def _link(path: str) -> str:
-    from urllib.parse import quote_from_bytes
-
-    return quote_from_bytes(os.fsencode(path))
+def _disks(config: Config) -> list[tuple[str, Path]]:
+    return [("Share", config.root), ("Work in progress", config.state)]

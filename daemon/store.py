@@ -14,9 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.util import CommandError
 from sqlalchemy.engine import Connection, Engine, RowMapping
 
 from daemon import failpoints
@@ -296,6 +293,11 @@ def _engine(url: str, begin: str) -> Engine:
 
 
 def _migrate(engine: Engine) -> None:
+    # Here, because commands that only read the table must not wait a second for it to load.
+    from alembic import command
+    from alembic.config import Config as AlembicConfig
+    from alembic.util import CommandError
+
     config = AlembicConfig()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")

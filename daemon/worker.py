@@ -22,8 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from daemon import failpoints
+from daemon.device import device_state
 from daemon.errors import ErrorCode, Failure, failure_from_error
 from daemon.logs import JobLog
+from daemon.outcome import HOW_TO_RERUN
+from daemon.publish import PAGE
 from recon.errors import Cancelled, ReconError
 from recon.progress import ProgressUpdate
 from recon.settings import Settings
@@ -107,7 +110,7 @@ def _limit_memory(memory_bytes: int) -> None:
 
 def _beat(reporter: Reporter) -> None:
     while True:
-        reporter.send("alive")
+        reporter.send("alive", device=device_state())
         time.sleep(HEARTBEAT_S)
 
 
@@ -143,8 +146,7 @@ def _write_page(report: object, output_dir: Path, title: str) -> None:
     from recon.report import Report
 
     if isinstance(report, Report):
-        path = output_dir / "report.html"
-        write_report_html(path, title, report, output_dir, how_to_rerun="Then move the folder back into inbox/.")
+        write_report_html(output_dir / PAGE, title, report, output_dir, how_to_rerun=HOW_TO_RERUN)
 
 
 def _progress_callback(job_id: str, commands: Commands, reporter: Reporter) -> Callable[[ProgressUpdate], None]:

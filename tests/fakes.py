@@ -66,9 +66,11 @@ def reconstruct(
     (results / "previews").mkdir(parents=True)
     (results / "mesh.glb").write_bytes(b"glTF" + bytes(1000))
     (results / "previews" / "front.png").write_bytes(png())
+    (results / "folder.jpg").write_bytes(png(64, 64))  # browsers look at the content, not at the name
     (output_dir / "report.json").write_text("{}")
     progress(ProgressUpdate("nvdiffrec", "previews", 1.0, results / "previews" / "front.png"))
-    return FakeReport(behave.get("verdict", "normal"), {"seed": settings.seed, "pid": os.getpid()})
+    summary = {"seed": settings.seed, "pid": os.getpid(), "models": {settings.model: {}}}
+    return FakeReport(behave.get("verdict", "normal"), summary)
 
 
 def _misbehave(behave: dict[str, object], output_dir: Path, progress: Callable[[ProgressUpdate], None]) -> None:
@@ -101,6 +103,9 @@ def _misbehave(behave: dict[str, object], output_dir: Path, progress: Callable[[
         ctypes.PyDLL(None).sleep(600)
     if "link" in behave:
         output_dir.joinpath("leak").symlink_to(str(behave["link"]))
+    if "preview" in behave:
+        (output_dir / "preview.png").write_bytes(png(64, 64))
+        progress(ProgressUpdate("nvdiffrec", "geometry", 0.3, output_dir / "preview.png"))
     deadline_s = time.monotonic() + float(str(behave.get("work_s", 0.0)))
     while time.monotonic() < deadline_s:
         progress(ProgressUpdate("nvdiffrec", "optimise", 0.5))

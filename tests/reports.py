@@ -7,6 +7,7 @@ from PIL import Image
 
 import meshes
 from recon.export import write_mesh_files
+from recon.previews.sheet_layout import SheetLayout
 from recon.quality import measure, write_error_map
 from recon.raster.torch_raster import TorchRasterizer
 from recon.report import LossRecord, ModelReport, Report, summarise_capture
@@ -24,7 +25,7 @@ def box_report(results_dir: Path) -> Report:
     mesh_files = write_mesh_files(box, folder, "z")
     write_error_map(box, capture, TorchRasterizer(), torch.device("cpu"), folder / "error.png")
     (folder / "previews").mkdir()
-    Image.new("RGB", (300, 100), (255, 0, 255)).save(folder / "previews" / "contact_sheet.png")
+    Image.new("RGB", SheetLayout(6).size_px, (255, 0, 255)).save(folder / "previews" / "contact_sheet.png")
     model = ModelReport(
         model="nvdiffrec",
         quality=measure(box, capture, TorchRasterizer(), torch.device("cpu")),

@@ -31,8 +31,9 @@ def write_previews(  # noqa: PLR0913 - the six that every stage takes, and the s
         textured: The result, in the capture's world frame.
         capture: Every view has a camera.
         raster: Draws the mesh.
-        output_dir: Gets ``previews/`` (six sides textured and as wireframe, the contact sheet) and ``turntable.webp``.
-        settings: ``turntable = false`` leaves the turntable out.
+        output_dir: Gets ``previews/`` (six sides textured and as wireframe, the contact sheet), ``folder.jpg``,
+            ``turntable.webp`` and, where ffmpeg is installed, ``turntable.mp4``.
+        settings: ``turntable = false`` leaves the turntables out.
         device: Where the raster works.
         psnr_db: Measured scores by view name, printed on the contact sheet.
 

@@ -9,18 +9,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from recon.arrays import Bool, Float, Tensor
 from recon.previews.drawing import BACKGROUND_SRGB, Subject, albedo_srgb, over_background, pixels
+from recon.previews.sheet_layout import GAP_PX, SheetLayout
 from recon.raster import Rasterizer
 from recon.scene import Camera, CameraBatch, Capture, View, batch_cameras
 
-TILE_PX = 288
-SMALL_TILE_PX = 176
-MANY_VIEWS = 12
-"""More views than this get small tiles."""
-
 SUPERSAMPLING = 2
-GAP_PX = 10
-CAPTION_PX = 30
-HEADER_PX = 34
 MARGIN_SHARE = 0.06
 """Air around the object in its tile."""
 
@@ -49,19 +42,14 @@ def draw_contact_sheet(
         raster: Draws the mesh.
         psnr_db: Printed beside the view's name where known.
     """
-    tile_px = TILE_PX if len(capture.views) <= MANY_VIEWS else SMALL_TILE_PX
-    row_count = (len(capture.views) + 1) // 2
-    block_width_px, block_height_px = 3 * tile_px + 2 * GAP_PX, tile_px + CAPTION_PX + GAP_PX
-    column_count = min(2, len(capture.views))
-    width_px = GAP_PX + column_count * (block_width_px + 3 * GAP_PX) - 2 * GAP_PX
-    sheet = Image.new("RGB", (width_px, HEADER_PX + row_count * block_height_px + GAP_PX), PAPER)
+    layout = SheetLayout(len(capture.views))
+    sheet = Image.new("RGB", layout.size_px, PAPER)
     _draw_header(sheet)
     for index, view in enumerate(capture.views):
-        column, row = index % 2, index // 2
-        left_px, top_px = GAP_PX + column * (block_width_px + 3 * GAP_PX), HEADER_PX + row * block_height_px
-        _draw_caption(sheet, (left_px, top_px), view.name, psnr_db.get(view.name), block_width_px)
-        for position, tile in enumerate(_tiles(view, subject, raster, tile_px)):
-            sheet.paste(tile, (left_px + position * (tile_px + GAP_PX), top_px + CAPTION_PX))
+        _draw_caption(sheet, layout.caption_corner_px(index), view.name, psnr_db.get(view.name), layout.block_width_px)
+        left_px, top_px, *_ = layout.tiles_box_px(index)
+        for position, tile in enumerate(_tiles(view, subject, raster, layout.tile_px)):
+            sheet.paste(tile, (left_px + position * (layout.tile_px + GAP_PX), top_px))
     return sheet
 
 

@@ -23,6 +23,7 @@ from recon.previews.drawing import (
     subject_on,
     with_lines,
 )
+from recon.previews.film import save_film
 from recon.previews.studio import only_camera, side_cameras, turntable_cameras
 from recon.raster import Rasterizer
 from recon.scene import CameraBatch, Capture, TexturedMesh, TriangleMesh
@@ -42,6 +43,9 @@ TURNTABLE_QUALITIES = (90, 75, 55, 30)
 
 PROGRESS_PX = 320
 
+THUMBNAIL_PX = 256
+THUMBNAIL_QUALITY = 85
+
 
 @torch.no_grad()
 def write_gallery(  # noqa: PLR0913 - see recon.previews.write_previews
@@ -59,16 +63,20 @@ def write_gallery(  # noqa: PLR0913 - see recon.previews.write_previews
     folder = output_dir / "previews"
     with writing("previews"):
         folder.mkdir(parents=True, exist_ok=True)
-        saving: list[Future[Path]] = []
+        saving: list[Future[Path | None]] = []
         with ThreadPoolExecutor() as encoders:  # encoding lets go of the interpreter: it overlaps with drawing
             if settings.turntable:
                 frames = _turntable_frames(subject, raster, capture.up_world)
                 saving.append(encoders.submit(_save_turntable, frames, output_dir / "turntable.webp"))
+                saving.append(encoders.submit(save_film, frames, output_dir / "turntable.mp4", TURNTABLE_FRAME_MS))
             for name, picture in _draw_sides(subject, raster, capture.up_world):
                 saving.append(encoders.submit(_save_png, picture, folder / name))
+            cameras = turntable_cameras(subject.positions_world, capture.up_world, 2 * THUMBNAIL_PX, 1)
+            thumbnail = _quick_picture(subject, raster, cameras)
+            saving.append(encoders.submit(_save_thumbnail, thumbnail, output_dir / "folder.jpg"))
             sheet = draw_contact_sheet(subject, capture, raster, psnr_db)
             saving.append(encoders.submit(_save_png, sheet, folder / "contact_sheet.png"))
-        return [future.result() for future in saving]
+        return [path for path in (future.result() for future in saving) if path is not None]
 
 
 @torch.no_grad()
@@ -98,6 +106,12 @@ def _draw_sides(subject: Subject, raster: Rasterizer, up_world: str) -> Iterator
 
 def _save_png(picture: Image.Image, path: Path) -> Path:
     picture.save(path, compress_level=4)
+    return path
+
+
+def _save_thumbnail(picture: Image.Image, path: Path) -> Path:
+    """A picture under the name that file managers take for the folder's own; also the share page shows it."""
+    picture.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX).save(path, quality=THUMBNAIL_QUALITY)
     return path
 
 

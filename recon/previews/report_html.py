@@ -6,33 +6,22 @@ names may run, so that no text from a job can become code.
 
 import base64
 import hashlib
-import io
-import json
-import struct
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from recon.errors import writing
 from recon.previews import report_page
+from recon.previews.embedding import view_strips, viewer_data
 from recon.previews.report_page import Curve, Failure, ScoreRow, StageRow, ViewRow
 from recon.report import InferenceRecord, ModelReport, Report
 
-if TYPE_CHECKING:
-    from PIL import Image
+__all__ = ["Failure", "render_failure", "write_report_html"]
 
-__all__ = ["Failure", "write_report_html"]
-
-PICTURE_QUALITY = 85
-"""WebP quality of embedded pictures: not told apart from the original at a tenth of its size."""
-
-LONGEST_SIDE_PX = 2048
-"""Embedded pictures are scaled down to this; phones draw no larger textures reliably."""
-
-MAX_VIEWER_BYTES = 64 * 2**20
-"""A larger mesh.glb stays out of the page: browsers on phones give up on such pages."""
+CANCELLED = "JOB_CANCELLED"
+"""The one code that is no fault."""
 
 COVERAGE_LEGEND = (
     ("#009e73", "seen by a camera"),
@@ -53,14 +42,17 @@ class ModelSection:
 
     name: str
     verdict: str
+    headline: str
     meaning: str
     viewer: dict[str, object] | None
     modes: list[tuple[str, str]]
-    contact_sheet: str
+    strips: list[str]
     scores: list[ScoreRow]
     views: list[ViewRow]
     stages: list[StageRow]
+    total_s: str
     curves: list[Curve]
+    files: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -73,9 +65,11 @@ class Page:
     meaning: str
     failure: Failure | None = None
     warnings: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
     models: list[ModelSection] = field(default_factory=list)
     inferences: tuple[InferenceRecord, ...] = ()
     settings: str | None = None
+    all_settings: str = ""
     technical: list[tuple[str, str]] = field(default_factory=list)
     how_to_rerun: str = ""
 
@@ -86,7 +80,7 @@ def write_report_html(
     report: Report | None = None,
     results_dir: Path | None = None,
     failure: Failure | None = None,
-    how_to_rerun: str = "Then run it again.",
+    how_to_rerun: str = "Run it again with meshdrop run, or with recon.reconstruct.",
 ) -> None:
     """Write the page of a job that is done, or failed, or both (results below the quality asked for).
 
@@ -109,10 +103,19 @@ def write_report_html(
         path.write_text(render(page), encoding="utf-8", errors="replace")
 
 
+def render_failure(title: str, failure: Failure, how_to_rerun: str) -> str:
+    """The page of a job that left no results, for a caller that writes it by itself."""
+    return render(replace(_page(title, None, None, failure), how_to_rerun=how_to_rerun))
+
+
 def render(page: Page) -> str:
     """The page as HTML; every text is escaped by the template engine."""
     environment = Environment(
-        loader=PackageLoader("recon.previews"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("recon.previews"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=_without_controls,
     )
     script = _template_text(environment, "viewer.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -120,108 +123,73 @@ def render(page: Page) -> str:
         page=page,
         script=script,
         script_hash=f"sha256-{digest}",
-        style=_template_text(environment, "report.css"),
+        style=_template_text(environment, "base.css") + _template_text(environment, "report.css"),
         coverage_legend=COVERAGE_LEGEND,
         error_legend=ERROR_LEGEND,
+        file_name=unquote,
+    )
+
+
+def _without_controls(value: object) -> object:
+    """Replace what reorders or hides text (control and bidi characters, halves of characters) in all that is shown."""
+    if type(value) is not str:  # the engine's own class of safe text is a subclass
+        return value
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}" for letter in value
     )
 
 
 def _page(title: str, report: Report | None, results_dir: Path | None, failure: Failure | None) -> Page:
-    shown_title = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in title)
+    if failure is not None and failure.code == CANCELLED:
+        return Page(title, "warning", "Cancelled", "There is no mesh, and nothing is wrong.", failure)
     if report is None:
-        return Page(shown_title, "failure", "Failed", "There is no mesh.", failure)
+        return Page(title, "failure", "Failed", "There is no mesh.", failure)
     verdict = "failure" if failure else report.verdict
     return Page(
-        title=shown_title,
+        title=title,
         verdict=verdict,
         headline="Failed" if failure else report_page.HEADLINES[verdict],
         meaning="" if failure else report_page.MEANINGS[verdict],
         failure=failure,
         warnings=report.warnings,
+        advice=report_page.advice(report),
         models=[_model_section(model, report, results_dir) for model in report.models],
         inferences=report.capture.inferences,
         settings=report_page.settings_text(report),
+        all_settings=report_page.settings_text(report, only_changed=False),
         technical=report_page.technical_rows(report),
     )
 
 
 def _model_section(model: ModelReport, report: Report, results_dir: Path | None) -> ModelSection:
     folder = None if results_dir is None else results_dir / model.model
-    viewer = None if folder is None else _viewer_data(folder)
+    viewer = None if folder is None else viewer_data(folder)
     pictures = viewer["pictures"] if viewer else ()
     assert isinstance(pictures, dict | tuple)
     needed = {"coverage": "coverage", "error": "error"}
     return ModelSection(
         name=model.model,
         verdict=model.verdict,
+        headline=report_page.HEADLINES[model.verdict],
         meaning=report_page.MEANINGS[model.verdict],
         viewer=viewer,
         modes=[(value, label) for value, label in report_page.MODES if needed.get(value, "texture") in pictures],
-        contact_sheet="" if folder is None else _picture_address(folder / "previews" / "contact_sheet.png"),
+        strips=[] if folder is None else view_strips(folder / "previews/contact_sheet.png", len(model.quality.views)),
         scores=report_page.score_rows(model.quality),
         views=report_page.view_rows(model.quality, report.capture),
         stages=report_page.stage_rows(model),
-        curves=list(report_page.loss_curves(model.loss_history)),
+        total_s=f"{sum(model.seconds_per_stage.values()):.1f}",
+        curves=list(report_page.loss_curves(model.loss_history, is_metric=report.capture.is_metric)),
+        files=_files(results_dir, model.model),
     )
 
 
-def _viewer_data(folder: Path) -> dict[str, object] | None:
-    """The parts of mesh.glb that the viewer draws, as base64, and its pictures as data addresses."""
-    path = folder / "mesh.glb"
-    if not path.is_file() or path.stat().st_size > MAX_VIEWER_BYTES:
-        return None
-    data = path.read_bytes()
-    (json_bytes,) = struct.unpack_from("<I", data, 12)
-    document = json.loads(data[20 : 20 + json_bytes])
-    binary = memoryview(data)[28 + json_bytes :]
-
-    def block(accessor: int) -> str:
-        view = document["bufferViews"][document["accessors"][accessor]["bufferView"]]
-        return base64.b64encode(binary[view["byteOffset"] :][: view["byteLength"]]).decode()
-
-    primitive = document["meshes"][0]["primitives"][0]
-    attributes = primitive["attributes"]
-    addresses = {name: _picture_address(folder / f"{name}.png") for name in ("texture", "coverage", "error")}
-    return {
-        "positions": block(attributes["POSITION"]),
-        "normals": block(attributes["NORMAL"]),
-        "uv": block(attributes["TEXCOORD_0"]),
-        "indices": block(primitive["indices"]),
-        "pictures": {name: address for name, address in addresses.items() if address},
-    }
-
-
-def _picture_address(path: Path) -> str:
-    """A picture inside the page: palette pictures keep their indices, others become WebP; empty when there is none."""
-    from PIL import Image
-
-    if not path.is_file():
-        return ""
-    with Image.open(path) as picture:
-        is_palette = picture.mode == "P"
-        shown = _without_gaps(picture) if is_palette else picture.convert("RGB")
-    buffer = io.BytesIO()
-    if is_palette:
-        shown.save(buffer, "PNG")
-    else:
-        shown.thumbnail((LONGEST_SIDE_PX, LONGEST_SIDE_PX))
-        shown.save(buffer, "WEBP", quality=PICTURE_QUALITY, method=2)
-    kind = "png" if is_palette else "webp"
-    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _without_gaps(picture: "Image.Image") -> "Image.Image":
-    """Repeat the charts of a palette picture past their rims, or its colour 0 would show along the seams."""
-    from PIL import Image, ImageFilter
-
-    palette = picture.getpalette()
-    assert palette is not None
-    indices = Image.frombytes("L", picture.size, picture.tobytes())
-    grown = indices.filter(ImageFilter.MaxFilter(5))
-    filled = Image.composite(indices, grown, indices.point(lambda index: 255 if index else 0))
-    shown = Image.frombytes("P", picture.size, filled.tobytes())
-    shown.putpalette(palette)
-    return shown
+def _files(results_dir: Path | None, model: str) -> list[tuple[str, str]]:
+    """Address beside the page and meaning of every file that is there."""
+    if results_dir is None:
+        return []
+    named = [(f"{model}/{name}", meaning) for name, meaning in report_page.FILES]
+    return [(quote(name), meaning) for name, meaning in named if (results_dir / name).exists()]
 
 
 def _template_text(environment: Environment, name: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from recon.report import CaptureSummary, LossRecord, ModelReport, Report
-from recon.scores import QualityReport, ViewScores
+from recon.scores import VERDICTS_BEST_FIRST, QualityReport, ViewScores
 
 HEADLINES = {"normal": "Good result", "warning": "Usable, with reservations", "failure": "Not good enough"}
 
@@ -25,6 +25,31 @@ MODES = (
     ("coverage", "Coverage"),
     ("error", "Error"),
 )
+
+FILES = (
+    ("mesh.glb", "for viewers, browsers, Blender, game engines"),
+    ("mesh.obj", "for most 3D programs, with mesh.mtl and texture.png"),
+    ("mesh.ply", "for MeshLab, CloudCompare and measuring, with colours at the corners"),
+    ("texture.png", "the colours"),
+    ("coverage.png", "which of them a camera saw"),
+    ("turntable.webp", "the object turning, for mails and pages"),
+    ("turntable.mp4", "the same as a film"),
+    ("previews", "six sides, as pictures and as wireframes"),
+    ("cameras.json", "where the cameras stood"),
+    ("quality.json", "all numbers of this page, for programs"),
+)
+"""What a model's folder may hold, in the order in which people look for it."""
+
+LOSS_LABELS = {
+    "depth_m": "Distance to the depth images",
+    "outline_m": "Distance to the outlines",
+    "step_m": "Movement of the surface in a step",
+}
+"""Lengths among the models' terms, in plain words; other terms are shown by their own names."""
+
+LITTLE_SEEN = 0.7
+POOR_OUTLINE = 0.95
+"""Share of the surface, and overlap of outlines, below which the reader is advised about them."""
 
 CURVE_SIZE = (400, 100)
 """Width and height of a loss curve in drawing units."""
@@ -90,14 +115,16 @@ def score_rows(quality: QualityReport) -> list[ScoreRow]:
             "Colours (PSNR)",
             _number(mean.psnr_db, "{:.1f} dB"),
             f"{limits.normal_psnr_db:g} dB or more; {limits.warning_psnr_db:g} with a warning",
-            "How close the mesh's colours are to the photographs, on the object only.",
+            "How close the mesh's colours are to the photographs, on the object only"
+            + ("." if mean.psnr_db is None else f": typically {_off_by(mean.psnr_db)} of 255 steps off.")
+            + f" {limits.normal_psnr_db:g} dB is {_off_by(limits.normal_psnr_db)} steps.",
             psnr_state,
         ),
         ScoreRow(
             "Structure (SSIM)",
             _number(mean.ssim, "{:.3f}"),
             f"{limits.normal_ssim:g} or more; {limits.warning_ssim:g} with a warning",
-            "Whether edges, print and texture are in the same place.",
+            "Whether edges, print and texture are in the same place; 1 is a perfect match.",
             ssim_state,
         ),
         _depth_row(mean),
@@ -155,8 +182,9 @@ def stage_rows(model: ModelReport) -> list[StageRow]:
     ]
 
 
-def loss_curves(history: tuple[LossRecord, ...]) -> Iterator[Curve]:
+def loss_curves(history: tuple[LossRecord, ...], *, is_metric: bool) -> Iterator[Curve]:
     """A curve per loss term; terms that were never positive cannot be drawn and are left out."""
+    length = "mm" if is_metric else "thousandths of the camera distance"
     names = dict.fromkeys(name for record in history for name in record.terms)
     for name in names:
         values = [record.terms[name] for record in history if record.terms.get(name, 0) > 0]
@@ -169,12 +197,44 @@ def loss_curves(history: tuple[LossRecord, ...]) -> Iterator[Curve]:
             f"{place * width / (len(values) - 1):.1f},{5 + (height - 10) * (high - value) / (high - low or 1):.1f}"
             for place, value in enumerate(logarithms)
         )
-        yield Curve(name, f"{values[0]:.3g}", f"{values[-1]:.3g}", history[-1].step, points)
+        scale = 1000 if name in LOSS_LABELS else 1
+        label = f"{LOSS_LABELS[name]}, {length}" if name in LOSS_LABELS else name
+        yield Curve(label, f"{values[0] * scale:.3g}", f"{values[-1] * scale:.3g}", history[-1].step, points)
 
 
-def settings_text(report: Report) -> str:
-    """What differs from the defaults, as a job.toml."""
-    return "\n".join(_toml(report.settings.model_dump(mode="json", exclude_defaults=True), ""))
+def advice(report: Report) -> tuple[str, ...]:
+    """What the reader can do about a result that is not good; empty for a good one."""
+    if report.verdict == "normal":
+        return ()
+    quality = min(report.models, key=lambda model: VERDICTS_BEST_FIRST.index(model.verdict)).quality
+    limits, agreement_db = quality.thresholds, quality.photos.agreement_db
+    found = []
+    if agreement_db is not None and agreement_db < limits.normal_psnr_db:
+        found.append(
+            f"The photographs contradict each other ({agreement_db:.1f} dB where two show the same place), so no mesh"
+            " can match them all: keep the light and the object still, and shoot again."
+        )
+    if quality.surface.observed_fraction < LITTLE_SEEN:
+        found.append(
+            f"Cameras saw only {quality.surface.observed_fraction:.0%} of the surface: add views of the sides that"
+            " the coverage colours show as filled in."
+        )
+    if quality.mean.mask_iou is not None and quality.mean.mask_iou < POOR_OUTLINE:
+        found.append(
+            "The outlines do not match: check cameras and masks, and state rig, fov_deg or background in job.toml."
+        )
+    found.append(
+        "Look at the rows of pictures below: a view that is worse than the others has a wrong camera, mask or depth."
+    )
+    if report.verdict == "failure":
+        found.append('If it is good enough for you, set on_low_quality = "keep" in job.toml and run it again.')
+    return tuple(found)
+
+
+def settings_text(report: Report, *, only_changed: bool = True) -> str:
+    """What differs from the defaults, or everything, as a job.toml."""
+    settings = report.settings.model_dump(mode="json", exclude_defaults=only_changed, exclude_none=True)
+    return "\n".join(_toml(settings, ""))
 
 
 def technical_rows(report: Report) -> list[tuple[str, str]]:
@@ -194,6 +254,11 @@ def technical_rows(report: Report) -> list[tuple[str, str]]:
 
 def _number(value: float | None, form: str) -> str:
     return "n/a" if value is None else form.format(value)
+
+
+def _off_by(psnr_db: float) -> str:
+    """A PSNR as the root mean square difference in steps of 8 bits."""
+    return f"{255 * 10 ** (-psnr_db / 20):.0f}"
 
 
 def _depth_row(mean: ViewScores) -> ScoreRow:

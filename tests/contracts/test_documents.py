@@ -8,6 +8,7 @@ import pytest
 import typer.main
 from pydantic import BaseModel
 
+import generate_api
 import generate_configuration
 from daemon.cli import app
 from daemon.config import RESERVED_ENVIRONMENT, Config, load_config
@@ -73,6 +74,14 @@ def test_documents_are_reachable() -> None:
     assert {document for document in TEXTS if document != "README.md"} - linked == set()
 
 
+def test_pictures_are_made_and_shown() -> None:
+    """Every picture of the documents is shown by one of them and made by the script that makes them all."""
+    script = (REPOSITORY / "examples/make_readme_pictures.py").read_text("utf-8")
+    pictures = {path.name for path in (REPOSITORY / "docs/pictures").iterdir()}
+    assert {name for name in pictures if f'"{name}"' not in script} == set()
+    assert {name for name in pictures if f"pictures/{name})" not in "".join(TEXTS.values())} == set()
+
+
 def test_named_commands_exist() -> None:
     """Wherever code runs meshdrop, it runs a command that exists with options that the command has."""
     known = commands()
@@ -118,6 +127,11 @@ def test_exit_codes_are_documented() -> None:
 def test_configuration_page_is_current() -> None:
     """docs/configuration.md is what its generator writes."""
     assert TEXTS["docs/configuration.md"] == generate_configuration.page()
+
+
+def test_library_page_is_current() -> None:
+    """docs/api.md is what its generator writes."""
+    assert TEXTS["docs/api.md"] == generate_api.page()
 
 
 def test_configuration_keys_exist() -> None:

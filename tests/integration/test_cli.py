@@ -50,7 +50,8 @@ def test_init_makes_a_share_and_leaves_one_alone(shell: Shell) -> None:
     ("spoil", "code", "sentence"),
     [
         (None, ExitCode.OK, "complete: 12 pictures"),
-        ("missing", ExitCode.NOT_READY, "missing: depth_03"),
+        (None, ExitCode.OK, "ok: view_03.png (photograph)"),
+        ("missing", ExitCode.NOT_READY, "missing: depth_03.png (depth)"),
         ("cut", ExitCode.NOT_READY, "incomplete: view_01.png"),
         ("option", ExitCode.NOT_READY, "did you mean seed?"),
         ("cancel", ExitCode.NOT_READY, "CANCEL"),
@@ -81,7 +82,26 @@ def test_check_speaks_json(shell: Shell) -> None:
     assert status == ExitCode.NOT_READY
     report = json.loads(output)
     assert report["verdict"] == "wait"
-    assert any("depth_03" in name for name in report["missing"])
+    assert report["missing"] == ["depth_03.png"]
+    verdicts = {file["file"]: (file["role"], file["verdict"]) for file in report["files"]}
+    assert verdicts["view_00.png"] == ("photograph", "ok")
+    assert verdicts["depth_03.png"] == ("depth", "missing")
+
+
+def test_check_looks_into_a_batch(shell: Shell) -> None:
+    """Every folder of a batch has its own verdict; one that is not ready makes the whole not ready."""
+    fakes.write_job(shell.base / "batch/boot")
+    fakes.write_job(shell.base / "batch/shoe")
+    status, output = shell.run("check", str(shell.base / "batch"))
+    assert status == ExitCode.OK
+    assert output.splitlines() == ["a batch of 2 jobs, one per folder", "complete: boot", "complete: shoe"]
+    (shell.base / "batch/shoe/depth_03.png").unlink()
+    status, output = shell.run("check", str(shell.base / "batch"))
+    assert status == ExitCode.NOT_READY
+    assert "not ready: shoe" in output
+    assert "meshdrop check FOLDER/shoe" in output
+    report = json.loads(shell.run("check", str(shell.base / "batch"), "--json")[1])
+    assert (report["verdict"], report["jobs"]) == ("batch", {"boot": "take", "shoe": "wait"})
 
 
 def test_run_works_without_a_share(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """A folder's way through the real daemon with real worker processes and a fake model."""
 
+import html
 import io
 import json
 import os
@@ -176,7 +177,10 @@ def test_bad_folders_fail_before_any_worker_sees_them(tmp_path: Path, code: str)
         assert content["code"] == code.strip()
         assert content["suggestion"]
         assert share.job("shoe").attempts == 0
-        assert set(os.listdir(share.config.failed / "shoe")) == before | {"error.json"}
+        assert set(os.listdir(share.config.failed / "shoe")) == before | {"error.json", "results"}
+        page = (share.config.failed / "shoe/results/report.html").read_text("utf-8")
+        assert code.strip() in page
+        assert content["suggestion"] in html.unescape(page)
 
 
 def test_unknown_option_names_the_nearest(tmp_path: Path) -> None:

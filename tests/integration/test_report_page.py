@@ -1,11 +1,7 @@
 """The report page in a real browser, opened from a file with no network."""
 
-import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-import axe_core_python
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
@@ -14,25 +10,14 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+import recon
 import reports
+from browsers import accessibility_issues, requests_of, resize, severe_messages
 from recon.previews.report_html import Failure, write_report_html
 
 pytestmark = [pytest.mark.needs("chromium", "chromedriver"), pytest.mark.timeout(120)]
 
 HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(2)>\N{RIGHT-TO-LEFT OVERRIDE}gnp" + "w" * 180
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-dev-shm-usage",
-)
-AXE = Path(axe_core_python.__file__).with_name("axe.min.js")
-
 CENTRE_PIXEL = """
 const copy = document.createElement("canvas"), canvas = document.querySelector("canvas");
 [copy.width, copy.height] = [canvas.width, canvas.height];
@@ -53,31 +38,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or ""
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
-
-
-def resize(browser: webdriver.Chrome, width_px: int, theme: str) -> None:
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width_px, "height": 800, "deviceScaleFactor": 1, "mobile": False},
-    )
-    features = [{"name": "prefers-color-scheme", "value": theme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-
 @pytest.fixture
 def canvas(browser: webdriver.Chrome, pages: Path) -> WebElement:
     """The viewer after its first picture was drawn."""
     resize(browser, 1200, "light")
+    severe_messages(browser)  # of earlier pages
     browser.get((pages / "report.html").as_uri())
     WebDriverWait(browser, 20).until(lambda driver: driver.execute_script(CENTRE_PIXEL)[0][3] == 255)
     return browser.find_element(By.TAG_NAME, "canvas")
@@ -101,7 +66,7 @@ def test_model_is_drawn_in_front_of_nothing(browser: webdriver.Chrome, canvas: W
     centre, corner = browser.execute_script(CENTRE_PIXEL)
     assert centre[3] == 255
     assert corner == [0, 0, 0, 0]
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert severe_messages(browser) == []
 
 
 def test_modes_change_what_is_drawn(browser: webdriver.Chrome, canvas: WebElement) -> None:
@@ -136,6 +101,46 @@ def test_keyboard_buttons_and_wheel_move_the_model(browser: webdriver.Chrome, ca
         assert picture(browser) == first, name
 
 
+def test_pinch_zooms_and_a_finger_turns(browser: webdriver.Chrome, canvas: WebElement) -> None:
+    """On a phone one finger turns the mesh and two fingers zoom it."""
+    first = picture(browser)
+    box = canvas.rect
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def touch(kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": x + dx, "y": y + dy, "id": index} for index, (dx, dy) in enumerate(places)]
+        browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    browser.execute_script("scrollTo(0, 0)")
+    touch("touchStart", (0, 0))
+    for step in range(1, 5):
+        touch("touchMove", (15.0 * step, 0))
+    touch("touchEnd")
+    turned = picture(browser)
+    assert turned != first
+    touch("touchStart", (-40, 0), (40, 0))
+    for step in range(1, 5):
+        touch("touchMove", (-40 - 15.0 * step, 0), (40 + 15.0 * step, 0))
+    touch("touchEnd")
+    assert picture(browser) != turned
+    assert severe_messages(browser) == []
+
+
+def test_drawing_goes_on_after_a_lost_context(browser: webdriver.Chrome, canvas: WebElement) -> None:
+    """Phones take the GPU away from pages in the background; when it is back the same picture is there."""
+    first = picture(browser)
+    lose = """
+    const [done] = arguments, canvas = document.querySelector("canvas");
+    const loss = canvas.getContext("webgl2").getExtension("WEBGL_lose_context");
+    canvas.addEventListener("webglcontextlost", () => setTimeout(() => loss.restoreContext(), 50), { once: true });
+    canvas.addEventListener("webglcontextrestored", () => setTimeout(done, 200), { once: true });
+    loss.loseContext();
+    """
+    browser.execute_async_script(lose)
+    WebDriverWait(browser, 20).until(lambda driver: driver.execute_script(CENTRE_PIXEL)[0][3] == 255)
+    assert picture(browser) == first
+
+
 def test_wheel_zooms_only_with_focus(browser: webdriver.Chrome, canvas: WebElement) -> None:
     """The wheel scrolls the page past the canvas until the canvas was clicked."""
     first = picture(browser)
@@ -150,13 +155,9 @@ def test_wheel_zooms_only_with_focus(browser: webdriver.Chrome, canvas: WebEleme
 @pytest.mark.parametrize("name", ["report.html", "failed.html"])
 def test_nothing_is_requested(browser: webdriver.Chrome, pages: Path, name: str) -> None:
     """The browser opens the file itself and nothing else; hostile text runs no script."""
-    browser.get_log("performance")
     address = (pages / name).as_uri()
-    browser.get(address)
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    requests = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-    assert {url for url in requests if not url.startswith("data:")} == {address}
-    assert browser.execute_script("return document.images.length") == (1 if name == "report.html" else 0)
+    assert requests_of(browser, address) == {address}
+    assert browser.execute_script("return document.images.length") == (6 if name == "report.html" else 0)
     assert browser.find_element(By.TAG_NAME, "h1").text.startswith("</title><script>alert(1)</script>")
 
 
@@ -167,7 +168,18 @@ def test_page_is_accessible(browser: webdriver.Chrome, pages: Path, width_px: in
     """axe-core finds nothing, in both themes, on a desk and on a phone, and nothing sticks out sideways."""
     resize(browser, width_px, theme)
     browser.get((pages / name).as_uri())
-    browser.execute_script(AXE.read_text("utf-8"))
-    found = browser.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
-    assert [(issue["id"], issue["impact"]) for issue in found["violations"]] == []
+    assert accessibility_issues(browser) == []
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width_px
+
+
+def test_notebook_shows_the_viewer(browser: webdriver.Chrome, pages: Path, tmp_path: Path) -> None:
+    """Inside the frame that a notebook draws, cut off from everything around it, the viewer runs all the same."""
+    (tmp_path / "notebook.html").write_text(recon.show(pages)._repr_html_(), "utf-8")
+    resize(browser, 1200, "light")
+    severe_messages(browser)
+    browser.get((tmp_path / "notebook.html").as_uri())
+    browser.switch_to.frame(browser.find_element(By.TAG_NAME, "iframe"))
+    WebDriverWait(browser, 20).until(lambda driver: driver.execute_script(CENTRE_PIXEL)[0][3] == 255)
+    assert browser.execute_script("return window.origin") == "null"
+    browser.switch_to.default_content()
+    assert severe_messages(browser) == []

@@ -2,16 +2,18 @@
 
 import json
 import os
+import shutil
 import stat
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from daemon import folders
 from daemon import publish as module
 from daemon.errors import ErrorCode, Failure
 from daemon.jobs import Job, JobState
-from daemon.publish import FolderGone, Publication, publish
+from daemon.publish import FolderGone, Publication, clear_previous, publish
 from daemon.share import create_share
 
 
@@ -149,3 +151,30 @@ def test_a_batch_is_rebuilt(root: Path) -> None:
     (root / "done/monday/shoe").mkdir(parents=True)
     assert publish(root, ready_to_publish(root, "monday/shoe")) == "done/monday/shoe~2"
     assert json.loads((root / "done/monday/shoe~2/result.json").read_text()) == {"job_id": "id-1"}
+
+
+def test_failed_jobs_get_a_page(root: Path) -> None:
+    """Without results the page lies where a result's page would, and belongs to the dropper like everything else."""
+    publication = replace(ready_to_publish(root, outcome=JobState.FAILED), page="<p>caf\u00e9")
+    assert publish(root, publication) == "failed/shoe"
+    assert (root / "failed/shoe/results/report.html").read_text("utf-8") == "<p>caf\u00e9"
+    assert os.listdir(root / "failed/shoe/results") == ["report.html"]
+
+
+def test_the_page_of_a_failed_run_makes_room(root: Path) -> None:
+    """When a failed folder runs again its old page goes; results of a run, and a page of the user's own, are kept."""
+    folder = root / "inbox/shoe"
+    for name, had_run, files, left in (
+        ("page of ours", True, ["report.html"], []),
+        ("results of ours", True, ["report.html", "nvdiffrec"], ["previous-results"]),
+        ("page of the user's", False, ["report.html"], ["previous-results"]),
+    ):
+        (folder / "results").mkdir(parents=True)
+        for file in files:
+            (folder / "results" / file).touch()
+        if had_run:
+            (folder / "error.json").write_text('{"job_id": "earlier"}')
+        with folders.opened(root, "inbox/shoe") as folder_fd:
+            clear_previous(folder_fd, "id-1")
+        assert os.listdir(folder) == left, name
+        shutil.rmtree(folder)

@@ -8,16 +8,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 import meshes
-from recon.previews import contact_sheet
-from recon.previews.contact_sheet import (
-    CAPTION_PX,
-    GAP_PX,
-    HEADER_PX,
-    HEAT_SRGB,
-    OUTLINE_SRGB,
-    draw_contact_sheet,
-)
+from recon.previews import contact_sheet, sheet_layout
+from recon.previews.contact_sheet import HEAT_SRGB, OUTLINE_SRGB, draw_contact_sheet
 from recon.previews.drawing import BACKGROUND_SRGB, subject_on
+from recon.previews.sheet_layout import CAPTION_PX, GAP_PX, HEADER_PX
 from recon.raster.torch_raster import TorchRasterizer
 from recon.scene import Capture
 
@@ -28,8 +22,8 @@ TILE_PX = 96
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same sheet, drawn faster."""
-    monkeypatch.setattr(contact_sheet, "TILE_PX", TILE_PX)
-    monkeypatch.setattr(contact_sheet, "SMALL_TILE_PX", TILE_PX // 2)
+    monkeypatch.setattr(sheet_layout, "TILE_PX", TILE_PX)
+    monkeypatch.setattr(sheet_layout, "SMALL_TILE_PX", TILE_PX // 2)
 
 
 def sheet_of(capture: Capture, psnr_db: dict[str, float | None] | None = None) -> Image.Image:

@@ -9,7 +9,8 @@ from PIL import Image
 
 import meshes
 from recon.errors import DiskFull
-from recon.previews import contact_sheet, gallery, write_preview, write_previews
+from recon.previews import gallery, sheet_layout, write_preview, write_previews
+from recon.previews.drawing import BACKGROUND_SRGB
 from recon.raster.torch_raster import TorchRasterizer
 from recon.settings import Settings
 
@@ -20,7 +21,8 @@ SIDES = ("front", "back", "left", "right", "top", "bottom")
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same pictures, smaller."""
-    monkeypatch.setattr(contact_sheet, "TILE_PX", 64)
+    monkeypatch.setattr(sheet_layout, "TILE_PX", 64)
+    monkeypatch.setattr("shutil.which", lambda program: None)
     monkeypatch.setattr(gallery, "SIDE_PX", 64)
     monkeypatch.setattr(gallery, "TURNTABLE_PX", 48)
     monkeypatch.setattr(gallery, "TURNTABLE_FRAMES", 4)
@@ -33,10 +35,10 @@ def write(output_dir: Path, settings: Settings | None = None) -> list[Path]:
 
 @pytest.mark.usefixtures("quick")
 def test_every_picture_is_written_and_named(tmp_path: Path) -> None:
-    """Six sides, six wireframes, a contact sheet and a turntable; the list returned is what is on disk."""
+    """Six sides, six wireframes, contact sheet, turntable, the folder's picture; what is returned is on disk."""
     written = write(tmp_path)
     expected = {f"previews/{side}{kind}.png" for side in SIDES for kind in ("", "_wireframe")}
-    expected |= {"previews/contact_sheet.png", "turntable.webp"}
+    expected |= {"previews/contact_sheet.png", "turntable.webp", "folder.jpg"}
     assert {path.relative_to(tmp_path).as_posix() for path in written} == expected
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(written)
     for side in SIDES:
@@ -68,11 +70,21 @@ def test_turntable_turns_without_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+def test_folder_has_a_picture_of_its_own(tmp_path: Path) -> None:
+    """folder.jpg shows the object in colour in front of the previews' background, at a file manager's size."""
+    write(tmp_path)
+    with Image.open(tmp_path / "folder.jpg") as picture:
+        assert picture.size == (256, 256)
+        assert np.ptp(np.asarray(picture)[128, 128].astype(int)) > 60
+        assert np.abs(np.asarray(picture)[4, 4] - np.round(np.array(BACKGROUND_SRGB) * 255)).max() <= 3
+
+
+@pytest.mark.usefixtures("quick")
 def test_turntable_can_be_left_out(tmp_path: Path) -> None:
     """turntable = false writes none."""
     written = write(tmp_path, Settings(turntable=False))
     assert not (tmp_path / "turntable.webp").exists()
-    assert len(written) == 13
+    assert len(written) == 14
 
 
 @pytest.mark.usefixtures("quick")

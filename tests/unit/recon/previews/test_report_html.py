@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import meshes
+import recon.previews
 import reports
 from recon.errors import DiskFull
 from recon.previews.report_html import Failure, write_report_html
@@ -61,10 +62,13 @@ def test_warnings_come_before_everything_else(tmp_path: Path, results: tuple[Pat
 
 
 def test_page_asks_for_nothing(tmp_path: Path, results: tuple[Path, Report]) -> None:
-    """No element refers to another file or host, and the policy forbids it."""
+    """No element loads another file or host, and the policy forbids it; links lead to files beside the page only."""
     elements = Elements(page(tmp_path, "box", results[1], results[0]))
-    addresses = [attributes.get(name) for _, attributes in elements.tags for name in ("src", "href", "action", "data")]
-    assert all(address.startswith("data:") for address in addresses if address)
+    loaded = [attributes.get(name) for _, attributes in elements.tags for name in ("src", "action", "data")]
+    assert all(address.startswith("data:") for address in loaded if address)
+    linked = {attributes["href"] for _, attributes in elements.tags if "href" in attributes}
+    assert "nvdiffrec/mesh.glb" in linked
+    assert {address for address in linked if not (results[0] / str(address)).exists()} == set()
     policy = next(a["content"] for _, a in elements.tags if a.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
     assert policy.startswith("default-src 'none'; img-src data:;")
@@ -91,7 +95,7 @@ def test_hostile_text_stays_text(tmp_path: Path, results: tuple[Path, Report]) -
     title = re.search(r"<h1><bdi>(.*?)</bdi></h1>", text, re.DOTALL)
     assert title is not None
     assert title[1].startswith("&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;&amp;\N{REPLACEMENT CHARACTER}")
-    assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in title[1]
+    assert not any(letter in text for letter in ("\N{RIGHT-TO-LEFT OVERRIDE}", "\x1b"))
 
 
 def test_viewer_gets_the_mesh_itself(tmp_path: Path, results: tuple[Path, Report]) -> None:
@@ -119,6 +123,34 @@ def test_seams_are_not_drawn_as_gaps(tmp_path: Path, results: tuple[Path, Report
     np.testing.assert_array_equal(shown[written > 0], written[written > 0])
 
 
+def test_each_view_has_its_own_row_of_pictures(tmp_path: Path, results: tuple[Path, Report]) -> None:
+    """The contact sheet is cut into one picture per view; a sheet of another size is not cut at random."""
+    pictures = [a for tag, a in Elements(page(tmp_path, "box", results[1], results[0])).tags if tag == "img"]
+    assert [a["alt"] for a in pictures] == [f"side_{side}: photograph, mesh and difference." for side in range(6)]
+    (tmp_path / "nvdiffrec/previews").mkdir(parents=True)
+    Image.new("RGB", (300, 100)).save(tmp_path / "nvdiffrec/previews/contact_sheet.png")
+    assert "<img" not in page(tmp_path, "box", results[1], tmp_path)
+
+
+def test_poor_result_says_what_to_do(tmp_path: Path, results: tuple[Path, Report]) -> None:
+    """A result that is not good enough leads with advice; a good one needs none."""
+    folder, report = results
+    poor = report.models[0].quality.model_copy(update={"verdict": "failure"})
+    model = report.models[0].model_copy(update={"quality": poor})
+    text = page(tmp_path, "box", report.model_copy(update={"models": (model,)}), folder)
+    assert text.index("What you can do") < text.index("<canvas")
+    assert "on_low_quality" in text[: text.index("<canvas")]
+    assert "What you can do" not in page(tmp_path, "box", report, folder)
+
+
+def test_viewer_is_built_from_its_sources() -> None:
+    """The bundled script names the hash of the viewer's present sources; build.sh writes it anew."""
+    folder = Path(recon.previews.__file__).parent
+    sources = (folder / "viewer/package.json").read_bytes() + (folder / "viewer/viewer.js").read_bytes()
+    first_line = (folder / "templates/viewer.js").read_text("utf-8").splitlines()[0]
+    assert first_line.endswith(hashlib.sha256(sources).hexdigest())
+
+
 def test_what_is_absent_is_left_out(tmp_path: Path, results: tuple[Path, Report]) -> None:
     """Without mesh.glb there is no viewer, and the page says why."""
     text = page(tmp_path, "box", results[1], tmp_path)
@@ -130,7 +162,7 @@ def test_meshes_too_large_for_a_page_are_left_out(
     tmp_path: Path, results: tuple[Path, Report], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Above the limit the page has its pictures and numbers but no viewer."""
-    monkeypatch.setattr("recon.previews.report_html.MAX_VIEWER_BYTES", 1000)
+    monkeypatch.setattr("recon.previews.embedding.MAX_VIEWER_BYTES", 1000)
     text = page(tmp_path, "box", results[1], results[0])
     assert "<canvas" not in text
     assert "data:image/webp;base64," in text
@@ -144,6 +176,10 @@ def test_two_models_stand_side_by_side(tmp_path: Path, results: tuple[Path, Repo
     text = page(tmp_path, "box", both, folder)
     identifiers = [attributes["id"] for _, attributes in Elements(text).tags if "id" in attributes]
     assert len(identifiers) == len(set(identifiers))
+    rows = re.findall(r"<tr><th scope=\"row\">(.*?)</th>(.*?)</tr>", text.partition("side by side")[2], re.DOTALL)
+    compared = {label: re.findall(r"<td>(.*?)</td>", cells, re.DOTALL) for label, cells in rows[:9]}
+    assert compared["Colours (PSNR)"] == ["99.0 dB"] * 2
+    assert compared["Seconds"] == ["5.0"] * 2
     assert "The mesh of nvdiffrec" in text
     assert "The mesh of reconviagen" in text
 

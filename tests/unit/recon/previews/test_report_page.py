@@ -6,9 +6,18 @@ from pathlib import Path
 import pytest
 
 import reports
-from recon.previews.report_page import loss_curves, score_rows, settings_text, stage_rows, technical_rows, view_rows
+from recon.previews.report_page import (
+    advice,
+    loss_curves,
+    score_rows,
+    settings_text,
+    stage_rows,
+    technical_rows,
+    view_rows,
+)
 from recon.report import LossRecord, Report
 from recon.scores import QualityReport, ViewScores
+from recon.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +77,7 @@ def test_stage_bars_are_relative_to_the_longest(report: Report) -> None:
 def test_loss_curve_is_logarithmic() -> None:
     """A tenfold fall per step is a straight line from corner to corner; a term that is always 0 has no curve."""
     history = tuple(LossRecord(step=step, stage="", terms={"depth": 10.0**-step, "zero": 0}) for step in range(3))
-    (curve,) = loss_curves(history)
+    (curve,) = loss_curves(history, is_metric=True)
     assert (curve.name, curve.first, curve.last, curve.steps) == ("depth", "1", "0.01", 2)
     assert curve.points == "0.0,5.0 200.0,50.0 400.0,95.0"
 
@@ -76,13 +85,47 @@ def test_loss_curve_is_logarithmic() -> None:
 def test_constant_loss_is_a_flat_line() -> None:
     """A term that never changes does not divide by zero."""
     history = tuple(LossRecord(step=step, stage="", terms={"depth": 2.0}) for step in range(2))
-    (curve,) = loss_curves(history)
+    (curve,) = loss_curves(history, is_metric=True)
     assert curve.points == "0.0,5.0 400.0,5.0"
+
+
+@pytest.mark.parametrize(("is_metric", "unit"), [(True, "mm"), (False, "thousandths of the camera distance")])
+def test_lengths_of_losses_have_a_unit(is_metric: bool, unit: str) -> None:
+    """A length is shown in millimetres, or where nothing fixes the scale relative to the camera distance."""
+    history = tuple(LossRecord(step=step, stage="", terms={"depth_m": 0.002 / (step + 1)}) for step in range(2))
+    (curve,) = loss_curves(history, is_metric=is_metric)
+    assert (curve.name, curve.first, curve.last) == (f"Distance to the depth images, {unit}", "2", "1")
+
+
+def test_colours_are_told_in_steps(report: Report) -> None:
+    """20 dB is a root mean square difference of a tenth of the range: 26 of 255 steps (25.5)."""
+    (row, *_) = score_rows(with_scores(report.models[0].quality, psnr_db=20.0, ssim=0.8))
+    assert "typically 26 of 255 steps off" in row.meaning
+
+
+def poor(report: Report, **changes: object) -> Report:
+    model = report.models[0]
+    quality = model.quality.model_copy(update={"verdict": "failure", **changes})
+    return report.model_copy(update={"models": (model.model_copy(update={"quality": quality}),)})
+
+
+def test_advice_names_the_cause(report: Report) -> None:
+    """Photographs that contradict each other, unseen sides and wrong outlines are told apart."""
+    assert advice(report) == ()
+    quality = report.models[0].quality
+    photos = quality.photos.model_copy(update={"agreement_db": 12.0})
+    assert "12.0 dB" in advice(poor(report, photos=photos))[0]
+    surface = quality.surface.model_copy(update={"observed_fraction": 0.4})
+    assert "40%" in advice(poor(report, surface=surface))[0]
+    outline = quality.mean.model_copy(update={"mask_iou": 0.6})
+    assert "outlines do not match" in advice(poor(report, mean=outline))[0]
 
 
 def test_settings_are_valid_toml(report: Report) -> None:
     """What is shown can be saved as job.toml and means the same."""
     assert tomllib.loads(settings_text(report)) == report.settings.model_dump(mode="json", exclude_defaults=True)
+    everything = Settings.model_validate(tomllib.loads(settings_text(report, only_changed=False)))
+    assert everything == report.settings
 
 
 def test_technical_rows_hold_versions_facts_and_hashes(report: Report) -> None:

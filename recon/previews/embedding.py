@@ -1,0 +1,108 @@
+"""What the report page carries inside itself: the mesh and its pictures, as text.
+
+Pillow is imported only where a picture is read, so that the page of a failed job costs the daemon nothing.
+"""
+
+import base64
+import io
+import json
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recon.previews.sheet_layout import SheetLayout
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+PICTURE_QUALITY = 85
+"""WebP quality of embedded pictures: not told apart from the original at a tenth of its size."""
+
+LONGEST_SIDE_PX = 2048
+"""Embedded pictures are scaled down to this; phones draw no larger textures reliably."""
+
+MAX_VIEWER_BYTES = 64 * 2**20
+"""A larger mesh.glb stays out of the page: browsers on phones give up on such pages."""
+
+
+def viewer_data(folder: Path) -> dict[str, object] | None:
+    """The parts of mesh.glb that the viewer draws, as base64, and its pictures as data addresses."""
+    path = folder / "mesh.glb"
+    if not path.is_file() or path.stat().st_size > MAX_VIEWER_BYTES:
+        return None
+    data = path.read_bytes()
+    (json_bytes,) = struct.unpack_from("<I", data, 12)
+    document = json.loads(data[20 : 20 + json_bytes])
+    binary = memoryview(data)[28 + json_bytes :]
+
+    def block(accessor: int) -> str:
+        view = document["bufferViews"][document["accessors"][accessor]["bufferView"]]
+        return base64.b64encode(binary[view["byteOffset"] :][: view["byteLength"]]).decode()
+
+    primitive = document["meshes"][0]["primitives"][0]
+    attributes = primitive["attributes"]
+    addresses = {name: picture_address(folder / f"{name}.png") for name in ("texture", "coverage", "error")}
+    return {
+        "positions": block(attributes["POSITION"]),
+        "normals": block(attributes["NORMAL"]),
+        "uv": block(attributes["TEXCOORD_0"]),
+        "indices": block(primitive["indices"]),
+        "pictures": {name: address for name, address in addresses.items() if address},
+    }
+
+
+def picture_address(path: Path) -> str:
+    """A picture inside the page: palette pictures keep their indices, others become WebP; empty when there is none."""
+    from PIL import Image
+
+    if not path.is_file():
+        return ""
+    with Image.open(path) as picture:
+        if picture.mode != "P":
+            return _webp_address(picture)
+        buffer = io.BytesIO()
+        _without_gaps(picture).save(buffer, "PNG")
+    return _address("png", buffer)
+
+
+def view_strips(contact_sheet: Path, view_count: int) -> list[str]:
+    """The contact sheet cut into one picture per view, so that each can be read also on a phone.
+
+    Returns:
+        One address per view; none when the sheet is absent or was drawn for other views.
+    """
+    from PIL import Image
+
+    layout = SheetLayout(view_count)
+    if not contact_sheet.is_file():
+        return []
+    with Image.open(contact_sheet) as sheet:
+        if sheet.size != layout.size_px:
+            return []
+        return [_webp_address(sheet.crop(layout.tiles_box_px(index))) for index in range(view_count)]
+
+
+def _webp_address(picture: "Image.Image") -> str:
+    shown = picture.convert("RGB")
+    shown.thumbnail((LONGEST_SIDE_PX, LONGEST_SIDE_PX))
+    buffer = io.BytesIO()
+    shown.save(buffer, "WEBP", quality=PICTURE_QUALITY, method=2)
+    return _address("webp", buffer)
+
+
+def _address(kind: str, buffer: io.BytesIO) -> str:
+    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _without_gaps(picture: "Image.Image") -> "Image.Image":
+    """Repeat the charts of a palette picture past their rims, or its colour 0 would show along the seams."""
+    from PIL import Image, ImageFilter
+
+    palette = picture.getpalette()
+    assert palette is not None
+    indices = Image.frombytes("L", picture.size, picture.tobytes())
+    grown = indices.filter(ImageFilter.MaxFilter(5))
+    filled = Image.composite(indices, grown, indices.point(lambda index: 255 if index else 0))
+    shown = Image.frombytes("P", picture.size, filled.tobytes())
+    shown.putpalette(palette)
+    return shown
