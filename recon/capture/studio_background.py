@@ -52,7 +52,7 @@ class StudioObject:
 def find_studio_object(image_srgb: Float[Tensor, "h w 3"]) -> StudioObject | None:
     """Separate an object from a plain background; None when the background is not plain."""
     image = image_srgb.numpy()
-    background = _fit_background(image)
+    background = fit_background(image)
     if background is None:
         return None
     backdrop, contrast = background
@@ -60,7 +60,7 @@ def find_studio_object(image_srgb: Float[Tensor, "h w 3"]) -> StudioObject | Non
     return _with_soft_rim(image_srgb, torch.from_numpy(backdrop), mask)
 
 
-def _fit_background(image: Array) -> tuple[Array, float] | None:
+def fit_background(image: Array) -> tuple[Array, float] | None:
     """The background's colour at every pixel, and the contrast above which a pixel is something else."""
     height_px, width_px = image.shape[:2]
     ring_px = max(2, round(_BORDER_FRACTION * min(height_px, width_px)))

@@ -9,7 +9,7 @@ import torch
 from recon.geometry import build_geometry
 from recon.models.interface import LossEntry, ModelContext, ModelResult
 from recon.observations import observe
-from recon.optimise import optimise_mesh
+from recon.optimise import fit_to_photographs, optimise_mesh
 from recon.scene import Capture
 from recon.settings import Settings
 from recon.texture import bake_texture
@@ -41,10 +41,16 @@ class NvdiffrecModel:
             context.raster,
             lambda fraction: context.enter("optimise", fraction),
         )
-        context.show(optimised.mesh)
+        mesh, bent = optimised.mesh, None
+        if settings.fit == "photos" or (settings.fit == "balanced" and capture.photographs_disagree):
+            bent = fit_to_photographs(
+                mesh, capture, context.raster, lambda fraction: context.enter("optimise", 0.5 + fraction / 2)
+            )
+            mesh = bent.mesh
+        context.show(mesh)
         context.enter("texture", 0.0)
         textured = bake_texture(
-            optimised.mesh,
+            mesh,
             capture,
             settings,
             context.raster,
@@ -63,4 +69,6 @@ class NvdiffrecModel:
             "was_denoised": observations.has_noise,
             "texture_px": int(textured.texture_srgb.shape[0]),
         }
-        return ModelResult(textured, history, facts)
+        if bent is None:
+            return ModelResult(textured, history, facts)
+        return ModelResult(textured, history, facts | bent.facts(), (bent.warning(),))
