@@ -16,7 +16,8 @@ from recon.cameras.rig_state import RigState
 
 _SHELLS = (0.0, 0.12, 0.25, 0.45)
 """Bounds of the shells in units of the object's radius."""
-_COLOUR_WEIGHT, _BEND_WEIGHT = 1.0, 0.7
+_HEIGHT_WEIGHT, _TURN_WEIGHT = 1.4, 0.2
+"""Of heights over the tangent plane (in radii) and of cosines between normals, against colour (sRGB, 0..1)."""
 _ALTERNATIVES = 2
 """Matches kept for each patch, in both directions: the right one is often the second."""
 
@@ -110,9 +111,8 @@ def _describe(
         total = inside.sum(1, keepdim=True).clamp_min(1)
         mean_colour = inside @ colours / total
         spread = (inside @ colours**2 / total - mean_colour**2).clamp_min(0).sqrt()
-        bend = torch.stack([(inside * height).sum(1), (inside * turn).sum(1)], 1) / total
-        bend = bend * torch.tensor([2.0, 0.3], dtype=bend.dtype, device=bend.device)
-        columns += [_COLOUR_WEIGHT * mean_colour, _COLOUR_WEIGHT * spread, _BEND_WEIGHT * bend]
+        bend = torch.stack([_HEIGHT_WEIGHT * (inside * height).sum(1), _TURN_WEIGHT * (inside * turn).sum(1)], 1)
+        columns += [mean_colour, spread, bend / total]
     return torch.cat(columns, 1)
 
 
@@ -125,7 +125,7 @@ def match_patches(first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> 
     columns = torch.arange(second.shape[0], device=first.device)
     pairs = [torch.stack([rows, forward[:, rank]], 1) for rank in range(_ALTERNATIVES)]
     pairs += [torch.stack([backward[rank], columns], 1) for rank in range(_ALTERNATIVES)]
-    distinct = torch.unique(torch.cat(pairs), dim=0)
+    distinct: Tensor = torch.unique(torch.cat(pairs), dim=0)
     order = apart[distinct[:, 0], distinct[:, 1]].argsort()
     return distinct[order[: 2 * first.shape[0]]]
 

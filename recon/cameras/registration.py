@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from recon import frames
-from recon.arrays import Float, Tensor
+from recon.arrays import Bool, Float, Int, Tensor
 from recon.cameras.agreement import Sources, Target, Views, camera_normals, compare_points
 from recon.cameras.normal_equations import Weighting, point_costs
 from recon.cameras.patches import Colours, Patches, describe_patches, match_patches, rigid_from_pairs
@@ -28,6 +28,8 @@ _PARTNERS = 8
 """Views tried against each view when there are many: the ones whose patches resemble its own the most."""
 _JUDGE = Weighting(0.03, 1.0)
 """In camera distances: proposals are off by a few hundredths."""
+_FACING_COSINE = 0.85
+_KEPT_TRIALS = 600
 _MIN_SUPPORT = 12
 _TRIED_PAIRS, _WORST_PAIR_COST = 12, 2.0
 """For choosing a field of view; a cost of two is every point in front of or outside the other view."""
@@ -178,10 +180,10 @@ class _Judge:
 
     def _one_way(self, source: int, target: int, target_from_source: Float[Tensor, "h 4 4"]) -> Float[Tensor, " h"]:
         state = self._state
-        sources = Sources(
-            self._points[source], self._normals[source].expand(len(target_from_source), -1, -1), target_from_source
-        )
-        ones = torch.ones(len(target_from_source), dtype=torch.float64, device=state.scales.device)
+        count = len(target_from_source)
+        points, normals = (field[source].expand(count, -1, -1) for field in (self._points, self._normals))
+        sources = Sources(points, normals, target_from_source)
+        ones = torch.ones(count, dtype=torch.float64, device=state.scales.device)
         lens = Target(
             self._views.maps[target],
             state.scales[target] * ones,
@@ -194,7 +196,8 @@ class _Judge:
         seen = self._colours.look_up(target, slopes * state.focal_px[target] + state.principal_px[target])
         differs = (seen - self._colours.at_samples[source, :_JUDGE_COUNT]).pow(2).sum(-1)
         colour_cost = differs / (differs + _COLOUR_WIDTH**2)
-        return (point_costs(comparison, _JUDGE) + comparison.on_surface * colour_cost).mean(1)
+        costs: Tensor = point_costs(comparison, _JUDGE) + comparison.on_surface * colour_cost
+        return costs.mean(1)
 
 
 def _promising(patches: Patches) -> list[tuple[int, int]]:
@@ -210,78 +213,67 @@ def _promising(patches: Patches) -> list[tuple[int, int]]:
     return sorted(pairs, key=lambda pair: -float(alike[pair]))
 
 
-def _propose(patches: Patches, first: int, second: int) -> Float[Tensor, "h 4 4"]:
-    """A few distinct motions ``second_from_first`` with the most support among the correspondences."""
-    matches = match_patches(patches.descriptors[first], patches.descriptors[second])
-    p, q = patches.points[first][matches[:, 0]], patches.points[second][matches[:, 1]]
-    n, m = patches.normals[first][matches[:, 0]], patches.normals[second][matches[:, 1]]
-    generator = torch.Generator().manual_seed(_SEED)
-    drawn = torch.randint(0, len(matches), (_TRIAL_COUNT, 2), generator=generator).to(p.device)
-    drawn = drawn[_is_congruent(p, n, q, m, drawn, patches.radius)][:600]
-    if not len(drawn):
-        return p.new_zeros(0, 4, 4)
-    motions = rigid_from_pairs((p[drawn], n[drawn]), (q[drawn], m[drawn]))
-    support = _supporters(motions, p, n, q, m, patches.radius)
-    kept: list[Float[Tensor, "4 4"]] = []
-    for row in support.sum(1).argsort(descending=True).tolist():
-        if int(support[row].sum()) < _MIN_SUPPORT or len(kept) == _PER_PAIR:
-            break
-        if all(float((motions[row] - other).norm()) > _SAME_PLACE for other in kept):
-            kept.append(_refitted(motions[row], p, n, q, m, patches.radius))
-    return torch.stack(kept) if kept else p.new_zeros(0, 4, 4)
+@dataclass(frozen=True)
+class _Matches:
+    """Candidate correspondences between two views, each in its own camera frame; lengths in units of the radius."""
 
+    points: tuple[Float[Tensor, "c 3"], Float[Tensor, "c 3"]]
+    normals: tuple[Float[Tensor, "c 3"], Float[Tensor, "c 3"]]
+    radius: float
 
-def _is_congruent(
-    p: Float[Tensor, "c 3"],
-    n: Float[Tensor, "c 3"],
-    q: Float[Tensor, "c 3"],
-    m: Float[Tensor, "c 3"],
-    drawn: Tensor,
-    radius: float,
-) -> Tensor:
-    """Pairs of correspondences whose lengths and angles are alike in both views, and that are long enough."""
-    lengths_and_angles = []
-    for points, normals in ((p, n), (q, m)):
+    def supporters(self, motions: Float[Tensor, "h 4 4"]) -> Bool[Tensor, "h c"]:
+        """Which correspondences each motion ``second_from_first`` brings together."""
+        apart = (frames.transform_points(motions, self.points[0]) - self.points[1]).norm(dim=-1)
+        facing = (frames.transform_directions(motions, self.normals[0]) * self.normals[1]).sum(-1)
+        supported: Bool[Tensor, "h c"] = (apart < _NEAR * self.radius) & (facing > _FACING_COSINE)
+        return supported
+
+    def congruent(self, drawn: Int[Tensor, "t 2"]) -> Bool[Tensor, " t"]:
+        """Pairs of correspondences whose lengths and angles are alike in both views, and that are long enough."""
+        first, second = (self._shape(side, drawn) for side in (0, 1))
+        tolerance = torch.tensor([_NEAR, 0.25, 0.25, 0.25], dtype=first.dtype, device=first.device)
+        is_firm = (first[:, 0] > 0.5) & (first[:, 1:3].abs().amax(1) < 0.95)
+        return is_firm & ((first - second).abs() < tolerance).all(1)
+
+    def _shape(self, side: int, drawn: Int[Tensor, "t 2"]) -> Float[Tensor, "t 4"]:
+        """Length of each pair in one view, and the cosines between it, its two normals and each other."""
+        points, normals = self.points[side], self.normals[side]
         apart = points[drawn[:, 1]] - points[drawn[:, 0]]
         length = apart.norm(dim=1)
         along = apart / length.clamp_min(1e-9)[:, None]
         ends = [(normals[drawn[:, end]] * along).sum(1) for end in (0, 1)]
         between = (normals[drawn[:, 0]] * normals[drawn[:, 1]]).sum(1)
-        lengths_and_angles.append(torch.stack([length / radius, *ends, between], 1))
-    first, second = lengths_and_angles
-    tolerance = torch.tensor([_NEAR, 0.25, 0.25, 0.25], dtype=first.dtype, device=first.device)
-    is_firm = (first[:, 0] > 0.5) & (first[:, 1:3].abs().amax(1) < 0.95)
-    return is_firm & ((first - second).abs() < tolerance).all(1)
+        return torch.stack([length / self.radius, *ends, between], 1)
+
+    def refitted(self, motion: Float[Tensor, "4 4"]) -> Float[Tensor, "4 4"]:
+        """Least squares over the supporters, twice."""
+        for _ in range(2):
+            near = self.supporters(motion[None])[0]
+            if int(near.sum()) < _MIN_SUPPORT:
+                break
+            motion = align_rigid(self.points[0][near], self.points[1][near])
+        return motion
 
 
-def _supporters(
-    motions: Float[Tensor, "h 4 4"],
-    p: Float[Tensor, "c 3"],
-    n: Float[Tensor, "c 3"],
-    q: Float[Tensor, "c 3"],
-    m: Float[Tensor, "c 3"],
-    radius: float,
-) -> Tensor:
-    apart = (frames.transform_points(motions, p) - q).norm(dim=-1)
-    facing = (frames.transform_directions(motions, n) * m).sum(-1)
-    return (apart < _NEAR * radius) & (facing > 0.85)
-
-
-def _refitted(
-    motion: Float[Tensor, "4 4"],
-    p: Float[Tensor, "c 3"],
-    n: Float[Tensor, "c 3"],
-    q: Float[Tensor, "c 3"],
-    m: Float[Tensor, "c 3"],
-    radius: float,
-) -> Float[Tensor, "4 4"]:
-    """Least squares over the supporters, twice."""
-    for _ in range(2):
-        near = _supporters(motion[None], p, n, q, m, radius)[0]
-        if int(near.sum()) < _MIN_SUPPORT:
+def _propose(patches: Patches, first: int, second: int) -> Float[Tensor, "h 4 4"]:
+    """A few distinct motions ``second_from_first`` with the most support among the correspondences."""
+    pairs = match_patches(patches.descriptors[first], patches.descriptors[second])
+    rows = ((first, pairs[:, 0]), (second, pairs[:, 1]))
+    points, normals = (tuple(field[view][row] for view, row in rows) for field in (patches.points, patches.normals))
+    matches = _Matches((points[0], points[1]), (normals[0], normals[1]), patches.radius)
+    generator = torch.Generator().manual_seed(_SEED)
+    drawn = torch.randint(0, len(pairs), (_TRIAL_COUNT, 2), generator=generator).to(pairs.device)
+    drawn = drawn[matches.congruent(drawn)][:_KEPT_TRIALS]
+    ends = [(points[side][drawn], normals[side][drawn]) for side in (0, 1)]
+    motions = rigid_from_pairs(ends[0], ends[1])
+    support = matches.supporters(motions).sum(1)
+    kept: list[Float[Tensor, "4 4"]] = []
+    for row in support.argsort(descending=True).tolist():
+        if int(support[row]) < _MIN_SUPPORT or len(kept) == _PER_PAIR:
             break
-        motion = align_rigid(p[near], q[near])
-    return motion
+        if all(float((motions[row] - other).norm()) > _SAME_PLACE for other in kept):
+            kept.append(matches.refitted(motions[row]))
+    return torch.stack(kept) if kept else motions[:0]
 
 
 def _world(poses: Float[Tensor, "k 4 4"], state: RigState, views: Views) -> Float[Tensor, "4 4"]:

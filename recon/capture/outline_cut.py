@@ -60,8 +60,7 @@ def find_photographed_outline(
         backdrop = fit_background(image)
         if backdrop is None:
             return None
-        hint = _pooled(depth_coverage[..., None], shrink)[..., 0] > 0.5
-        hint = ndimage.binary_fill_holes(_largest(hint))
+        hint = _largest(_pooled(depth_coverage[..., None], shrink)[..., 0] > 0.5)
         if not hint.any():
             return None
         if mask is None:

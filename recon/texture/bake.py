@@ -23,8 +23,8 @@ ANGLE_POWER = 4.0
 LEAST_CREDIT = 0.05
 """Every view keeps this share: where the geometry is right, oblique views add detail."""
 DISAGREEING_BORDER_TRUST = (0.4, 0.3, 0.3)
-"""In place of ``BORDER_TRUST`` where photographs disagree anyway: a blurred border is better than a filled one, by 0.2 dB
-on the capture of a sneaker."""
+"""In place of ``BORDER_TRUST`` where photographs disagree anyway: a blurred border beats a filled one, by 0.2 dB on the
+capture of a sneaker."""
 
 
 def bake_texture(
