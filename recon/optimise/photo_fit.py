@@ -33,18 +33,34 @@ _GRID_PX = 512
 
 @dataclass(frozen=True)
 class _Level:
-    """Blur of the photographs, reach of the outlines, weight of the displacement's Laplacian, steps."""
+    """One level of the way from coarse to fine.
+
+    Attributes:
+        blur_px, reach_px: Blur of the photographs and reach of the outlines, on a grid of ``_GRID_PX``.
+        stiffness: Weight of the displacement's Laplacian.
+        step_count: Gauss-Newton steps.
+    """
 
     blur_px: float
     reach_px: float
     stiffness: float
     step_count: int
 
+    def on_grid(self, side_px: int) -> "_Level":
+        """The same shares of a smaller picture, as far as pixels allow."""
+        scale = side_px / _GRID_PX
+        return replace(
+            self,
+            blur_px=max(scale * self.blur_px, _LEAST_BLUR_PX),
+            reach_px=max(scale * self.reach_px, _LEAST_REACH_PX),
+        )
+
 
 _LEVELS = (_Level(8.0, 12.0, 30.0, 6), _Level(5.0, 8.0, 10.0, 6), _Level(3.0, 6.0, 3.0, 6), _Level(1.5, 4.0, 1.0, 6))
 _COLOUR_WEIGHT, _OUTLINE_WEIGHT, _REACHING_WEIGHT, _HOLD = 450.0, 10.0, 0.5, 1e-3
 """Of colour (squared, per pixel of displacement), of the two outline terms, and against any displacement at all.
 Chosen on the sneaker: a third or three times as much colour cost 0.4 dB, no reaching term 0.4 dB."""
+_LEAST_BLUR_PX, _LEAST_REACH_PX = 0.7, 3.0
 _LONGEST_STEP = 1.5
 """A step moves no vertex farther than this many blurs: the slopes of the picture hold no farther."""
 
@@ -108,11 +124,12 @@ def fit_to_photographs(
     views = tuple(_shrunk(view.photographed()) for view in capture.views)
     observations = observe(replace(capture, views=views), device, "off")
     problem = _Problem(mesh, observations, find_edges(mesh.faces), [contour_px(view) for view in views])
-    bent, done, total = mesh, 0, sum(level.step_count for level in _LEVELS)
+    levels = [level.on_grid(max(views[0].height_px, views[0].width_px)) for level in _LEVELS]
+    bent, done, total = mesh, 0, sum(level.step_count for level in levels)
     with torch.no_grad():
-        finest = blurred_layers(views, _LEVELS[-1].blur_px, device)
+        finest = blurred_layers(views, levels[-1].blur_px, device)
         before = problem.photometric(mesh, finest, raster).difference
-        for level in _LEVELS:
+        for level in levels:
             layers = blurred_layers(views, level.blur_px, device)
             for _ in range(level.step_count):
                 on_step(done / total)
