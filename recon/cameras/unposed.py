@@ -11,11 +11,14 @@ from recon.arrays import Float, Tensor
 from recon.cameras.agreement import Views, make_views
 from recon.cameras.cube import cube_rotations
 from recon.cameras.depth_meaning import judge_depth_meaning
+from recon.cameras.hand_held import LABEL as HAND_HELD_LABEL
 from recon.cameras.hand_held import fit_hand_held
+from recon.cameras.orbit import is_zero123plus, orbit_axis, orbit_elevations_deg
 from recon.cameras.patches import Colours, gather_colours
 from recon.cameras.preparation import MIN_SURFACE_PIXELS, orthonormal, silhouette
 from recon.cameras.report import Disagreement, measure_disagreement
 from recon.cameras.rig_search import Question, RigFit, distinct, fit_cubes, fit_orbits, fov_deg, refine_leading
+from recon.cameras.rig_start import axes_crossing
 from recon.cameras.rig_state import RigState
 from recon.cameras.surfaces import draw_samples, make_surface
 from recon.errors import UnsolvedCameras
@@ -171,8 +174,10 @@ def _require_clear(fits: list[RigFit], found: Disagreement) -> None:
 def _upright(fit: RigFit, names: tuple[str, ...]) -> RigState:
     """Turn the world so that +y is up, and the front (or first) view stands on the +z side."""
     state = fit.state
-    if fit.label != "cube":
+    if fit.label == HAND_HELD_LABEL:
         return state
+    if fit.label != "cube":
+        return replace(state, world_from_camera=_orbit_upright(state.world_from_camera))
     ideal = state.world_from_camera[:, :3, :3].cpu().round()
     centres, ups = -ideal[:, :, 2], -ideal[:, :, 1]
     lowered = [name.lower() for name in names]
@@ -184,6 +189,14 @@ def _upright(fit: RigFit, names: tuple[str, ...]) -> RigState:
     world_turn = torch.eye(4, dtype=ideal.dtype)
     world_turn[:3, :3] = turns[int(scores.argmax())]
     return replace(state, world_from_camera=world_turn.to(state.scales.device) @ state.world_from_camera)
+
+
+def _orbit_upright(world_from_camera: Float[Tensor, "k 4 4"]) -> Float[Tensor, "k 4 4"]:
+    axis, towards = orbit_axis(world_from_camera), world_from_camera[0, :3, 3]
+    front = functional.normalize(towards - axis * (axis @ towards), dim=0)
+    turn = torch.eye(4, dtype=axis.dtype, device=axis.device)
+    turn[:3, :3] = torch.stack([torch.linalg.cross(axis, front), axis, front])
+    return turn @ world_from_camera
 
 
 def _posed(view: View, state: RigState, row: int, reading: Reading, length: float) -> View:
@@ -231,9 +244,14 @@ def _inferences(
 
 
 def _describe(fit: RigFit, question: Question) -> str:
-    """The rig in words: for a cube, from where each view looks."""
-    if fit.label != "cube":
+    """The rig in words, as it was solved: for a cube, from where each view looks; for an orbit, how high."""
+    if fit.label == HAND_HELD_LABEL:
         return fit.label
+    if fit.label != "cube":
+        poses = fit.state.world_from_camera
+        even_deg, odd_deg = orbit_elevations_deg(poses, axes_crossing(poses))
+        rig = "Zero123++ rig" if is_zero123plus((even_deg, odd_deg)) else "orbit"
+        return f"{rig} in file order, elevations {even_deg:+.0f} and {odd_deg:+.0f} degrees in turn"
     rotations = _upright(fit, question.names).world_from_camera[:, :3, :3].cpu().round()
     parts = [
         f"{name} from {_axis(-rotation[:, 2])} with image up {_axis(-rotation[:, 1])}"

@@ -71,7 +71,8 @@ class PhotoFit:
 
     Attributes:
         mesh: The bent mesh; the same faces.
-        moved_mean, moved_p90: How far vertices moved, in shares of the mesh's diagonal.
+        moved_mean, moved_p90: How far the surface moved along its normals, in shares of the mesh's diagonal; vertices
+            that slide along it change no shape.
         moved_by_view: Mean over what each view shows, by the view's name.
         difference_before, difference_after: Root mean square colour difference between photographs of one place.
     """
@@ -236,7 +237,8 @@ def _summarised(
     raster: Rasterizer,
     differences: tuple[float, float],
 ) -> PhotoFit:
-    moved = (bent.positions_world - mesh.positions_world).norm(dim=1) / mesh.diagonal_m()
+    displacement = bent.positions_world - mesh.positions_world
+    moved = (displacement * mesh.vertex_normals()).sum(1).abs() / mesh.diagonal_m()
     fragments = raster.rasterize(bent.positions_world, bent.faces, problem.observations.cameras)
     by_view = {}
     for view, face_index in zip(views, fragments.face_index, strict=True):
