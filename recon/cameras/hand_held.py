@@ -20,7 +20,7 @@ class HandHeld:
     """What registration found.
 
     Attributes:
-        fits: The refined rig, and the same rig with its most doubtful view elsewhere; empty when views stay unplaced.
+        fits: The refined rig, and the same rig with a doubtful view elsewhere; empty when views stay unplaced.
         unplaced: Names of the views that nothing connects to the others.
     """
 
@@ -31,8 +31,9 @@ class HandHeld:
 def fit_hand_held(question: Question, colours: Colours) -> HandHeld:
     """Register the views with one another; only for depths in one common unit."""
     states = [_start(question, field_deg) for field_deg in _fields_deg(question)]
-    costs = [best_pair_cost(state, question.views, colours) if len(states) > 1 else 0.0 for state in states]
-    state = states[min(range(len(states)), key=costs.__getitem__)]
+    state = states[0]
+    if len(states) > 1:
+        state = min(states, key=lambda state: best_pair_cost(state, question.views, colours))
     growth = grow_rig(state, question.views, colours)
     if growth is None:
         return HandHeld((), question.names)

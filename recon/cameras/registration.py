@@ -75,12 +75,12 @@ def grow_rig(state: RigState, views: Views, colours: Colours) -> Growth | None:
     growing.place(second, frames.invert_rigid(best))
     while (option := growing.next_option()) is not None:
         growing.place(option.view, option.pose, option)
-    poses = torch.stack([growing.placed.get(view, torch.eye(4, dtype=best.dtype)) for view in range(state.count)])
+    nowhere = torch.eye(4, dtype=best.dtype, device=best.device)
+    poses = torch.stack([growing.placed.get(view, nowhere) for view in range(state.count)])
     world = _world(poses, state, views)
     unplaced = tuple(view for view in range(state.count) if view not in growing.placed)
     doubt = growing.doubt
-    is_open = doubt is not None and doubt.margin < _CLEAR_MARGIN
-    other = (doubt.view, world @ doubt.other) if is_open and doubt and doubt.other is not None else None
+    other = None if doubt is None or doubt.other is None else (doubt.view, world @ doubt.other)
     return Growth(world @ poses, unplaced, other)
 
 
@@ -124,7 +124,7 @@ class _Growing:
         """Let a view stand; the places of all others are judged against it too."""
         self.placed[view] = pose
         self._waiting.discard(view)
-        if option is not None and (self.doubt is None or option.margin < self.doubt.margin):
+        if option is not None and option.margin < (self.doubt.margin if self.doubt else _CLEAR_MARGIN):
             self.doubt = option
         for other in sorted(self._waiting):
             if other in self._places:
@@ -280,10 +280,10 @@ def _world(poses: Float[Tensor, "k 4 4"], state: RigState, views: Views) -> Floa
     """The motion that puts the middle of all points at the origin and the pictures' mean up at +y."""
     points = state.points_camera(views.samples.pixels_px, views.samples.depth)
     middle = frames.transform_points(poses, points).flatten(0, 1).median(0).values
-    up = -poses[:, :3, 1].mean(0)
+    up = torch.nn.functional.normalize(-poses[:, :3, 1].mean(0), dim=0)
     towards = poses[0, :3, 3] - middle
-    upright = frames.invert_rigid(frames.look_at(middle + towards - up * (towards @ up) / (up @ up), middle, up))
-    flip = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=poses.dtype, device=poses.device))
-    world = flip @ upright
+    front = torch.nn.functional.normalize(towards - up * (towards @ up), dim=0)
+    world = torch.eye(4, dtype=poses.dtype, device=poses.device)
+    world[:3, :3] = torch.stack([torch.linalg.cross(up, front), up, front])
     world[:3, 3] = -world[:3, :3] @ middle
     return world

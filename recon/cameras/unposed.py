@@ -128,11 +128,11 @@ def _solve(question: Question, colours: Colours, rig: str) -> list[RigFit]:
                 return fits
     if rig in {"auto", "free"} and question.has_common_scale:
         found = fit_hand_held(question, colours)
-        fits = [*distinct([*found.fits, *(fit for fit in fits if fit.cost < math.inf)])]
+        fits = distinct([*found.fits, *(fit for fit in fits if fit.cost < math.inf)])
         if not fits:
             raise UnsolvedCameras(f"{_listed(found.unplaced)} cannot be connected to the other views.")
     if not fits:
-        raise UnsolvedCameras(_NO_HYPOTHESIS[rig if rig in _NO_HYPOTHESIS else "free"])
+        raise UnsolvedCameras(_NO_HYPOTHESIS["cube" if rig == "cube" else "free"])
     return fits
 
 
