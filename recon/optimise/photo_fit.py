@@ -123,7 +123,7 @@ def fit_to_photographs(
     """
     device = mesh.positions_world.device
     views = tuple(_shrunk(view.photographed()) for view in capture.views)
-    observations = observe(replace(capture, views=views), device, "off")
+    observations = _with_pixel_on(mesh, observe(replace(capture, views=views), device, "off"))
     problem = _Problem(mesh, observations, find_edges(mesh.faces), [contour_px(view) for view in views])
     levels = [level.on_grid(max(views[0].height_px, views[0].width_px)) for level in _LEVELS]
     bent, done, total = mesh, 0, sum(level.step_count for level in levels)
@@ -151,10 +151,10 @@ class _Problem:
         self._laplacian = Laplacian(mesh.positions_world, edges.vertices)
 
     def photometric(self, mesh: TriangleMesh, layers: Float[Tensor, "k 10 h w"], raster: Rasterizer) -> PhotometricTerm:
+        """The colour term alone."""
         cameras = self.observations.cameras
-        return photometric_term(
-            mesh, raster.rasterize(mesh.positions_world, mesh.faces, cameras), cameras, layers, raster
-        )
+        fragments = raster.rasterize(mesh.positions_world, mesh.faces, cameras)
+        return photometric_term(mesh, fragments, cameras, layers, raster)
 
     def stepped(
         self, mesh: TriangleMesh, layers: Float[Tensor, "k 10 h w"], level: _Level, raster: Rasterizer
@@ -211,6 +211,13 @@ class _Problem:
                 amount = (term.weights * term.shares[:, end] ** 2)[:, None] * term.directions_world**2
                 diagonal.index_add_(0, term.ends[:, end], amount)
         return conjugate_gradients(hessian, right, diagonal, 40)
+
+
+def _with_pixel_on(mesh: TriangleMesh, observations: Observations) -> Observations:
+    """Without depth, a pixel's width is known from the mesh."""
+    cameras = observations.cameras
+    depth_z = cameras.project(mesh.positions_world)[1]
+    return replace(observations, pixel_m=float((depth_z / cameras.focal_px[:, :1]).median()))
 
 
 def _shrunk(view: View) -> View:
