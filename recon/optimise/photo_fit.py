@@ -59,7 +59,8 @@ class _Level:
 _LEVELS = (_Level(8.0, 12.0, 30.0, 6), _Level(5.0, 8.0, 10.0, 6), _Level(3.0, 6.0, 3.0, 6), _Level(1.5, 4.0, 1.0, 6))
 _COLOUR_WEIGHT, _OUTLINE_WEIGHT, _REACHING_WEIGHT, _HOLD = 450.0, 10.0, 0.5, 1e-3
 """Of colour (squared, per pixel of displacement), of the two outline terms, and against any displacement at all.
-Chosen on the sneaker: a third or three times as much colour cost 0.4 dB, no reaching term 0.4 dB."""
+Chosen on the capture of a sneaker at 512 pixels (23.0 dB): 22.7 without the reaching term, 22.7 with three times as
+much colour and twice the outlines, 22.9 with another level of one pixel's blur."""
 _LEAST_BLUR_PX, _LEAST_REACH_PX = 0.7, 3.0
 _LONGEST_STEP = 1.5
 """A step moves no vertex farther than this many blurs: the slopes of the picture hold no farther."""
