@@ -1,7 +1,5 @@
 """The stage's one verb: every view gets a camera, every depth a unit."""
 
-from dataclasses import replace
-
 import torch
 
 from recon.cameras.depth_scales import solve_depth_scales
@@ -30,7 +28,5 @@ def solve_cameras(capture: Capture, settings: Settings, device: torch.device) ->
         if any(view.depth is not None and view.depth.is_relative for view in capture.views):
             capture = solve_depth_scales(capture, settings.seed, device)
         refine = settings.nvdiffrec.optimise.refine_cameras
-        # Whoever knows the cameras made photographs and depths together: a sensor's ragged edge is no disagreement.
-        capture = replace(capture, views=tuple(replace(view, photo_alpha=None) for view in capture.views))
         return check_given_cameras(capture, refine, settings.seed, device)
     return compare_photographs(solve_unposed(capture, settings, device))

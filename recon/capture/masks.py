@@ -41,7 +41,8 @@ class ObjectMask:
         coverage: At the photograph's size.
         source: alpha, mask, depth, table or plain.
         image_srgb: The photograph; freed from the background's colour at the rim where the source allows it.
-        photo_coverage: The object as the photograph alone shows it, where the mask came from the depth.
+        photo_coverage: The object as the photograph alone shows it, where the mask is the depth's and no camera says
+            that the two belong together.
     """
 
     coverage: Float[Tensor, "h w"]
@@ -86,6 +87,9 @@ def _find_stated_mask(view: MaskSources, background: str) -> ObjectMask | None:
     if background == "auto" and not covers_only_object(view.depth.valid_mask):
         return None
     coverage = _at_size_of(view, _without_pinholes(view.depth.valid_mask).float())
+    if view.camera is not None:
+        # Whoever states cameras made photographs and depths together; a sensor's ragged edge is no disagreement.
+        return ObjectMask(coverage, "depth", view.image_srgb)
     return ObjectMask(coverage, "depth", view.image_srgb, find_photographed_outline(view.image_srgb, coverage))
 
 
