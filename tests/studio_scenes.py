@@ -4,6 +4,7 @@ import torch
 
 import scenes
 from recon.colour import linear_from_srgb, srgb_from_linear
+from recon.scene import batch_cameras
 
 SIZE_PX = 160
 
@@ -25,3 +26,20 @@ def photograph(scene, background, noise=0.004, has_shadow=False):
 
 def iou(coverage, alpha):
     return float(((coverage > 0.5) & (alpha > 0.5)).sum() / ((coverage > 0.5) | (alpha > 0.5)).sum())
+
+
+def white_on_white(scene: scenes.Scene, brightest_srgb: float = 0.9) -> tuple[torch.Tensor, torch.Tensor]:
+    """A white solid under soft light in front of brighter white (0.97); the picture and the true coverage."""
+    camera = scenes.orbit6_cameras(scene, SIZE_PX)[0]
+    rendered = scenes.render(scene, camera)
+    cameras = batch_cameras([camera], SIZE_PX, SIZE_PX, "cpu", torch.float64)
+    positions = cameras.unproject(torch.from_numpy(rendered.depth_z_m)[None])[0].numpy()
+    axis = camera.world_from_camera[:3, 2].numpy()
+    facing = torch.zeros(SIZE_PX, SIZE_PX)
+    hit = rendered.hit_mask
+    facing[torch.from_numpy(hit)] = torch.from_numpy(abs(scene.normals_world(positions[hit]) @ axis)).float()
+    light = linear_from_srgb(brightest_srgb * (0.75 + 0.25 * facing)[..., None].expand(-1, -1, 3))
+    alpha = rendered.alpha[..., None]
+    picture = srgb_from_linear(light * alpha + linear_from_srgb(torch.full_like(light, 0.97)) * (1 - alpha))
+    picture = picture + 0.003 * torch.randn(picture.shape, generator=torch.Generator().manual_seed(0))
+    return (picture.clamp(0, 1) * 255).round() / 255, rendered.alpha

@@ -36,6 +36,8 @@ _SHADOW_TINT = 0.035
 _SHADOW_EDGE = 0.35
 """Darkening that changes faster than this share of the contrast per thousandth of the picture's width is an edge."""
 
+_SHARP_WIDTH_PX = 500
+"""In narrower pictures an edge's slope is limited by the pixels."""
 
 _MIN_HOLE_FRACTION = 0.01
 """Smaller enclosed areas in the background's colour are highlights, not holes."""
@@ -97,7 +99,8 @@ def _grow_background(image: Array, backdrop: Array, contrast: float) -> npt.NDAr
     is_neutral = np.ptp(ratio, axis=-1) < _SHADOW_TINT
     is_darker = (ratio.mean(-1) > _SHADOW_DARKEST) & (ratio.mean(-1) < 1 + contrast)
     slope = ndimage.gaussian_gradient_magnitude(smooth.mean(-1), 1.0)
-    has_no_edge = slope * width_px / 1000 < _SHADOW_EDGE * contrast
+    # In small pictures the sharpest edge still takes two pixels.
+    has_no_edge = slope * max(width_px, _SHARP_WIDTH_PX) / 1000 < _SHADOW_EDGE * contrast
     passable = is_backdrop | (is_neutral & is_darker & has_no_edge)
     # Gaps in an object's outline, where it has the background's colour, are not ways in.
     reach_px = max(1, round(width_px / 350))

@@ -5,7 +5,7 @@ import torch
 
 import scenes
 from recon.capture.studio_background import find_studio_object
-from studio_scenes import SIZE_PX, iou, photograph
+from studio_scenes import SIZE_PX, iou, photograph, white_on_white
 
 
 @pytest.mark.parametrize("background", [(1.0, 1.0, 1.0), (0.5, 0.52, 0.5), (0.1, 0.1, 0.12), (0.2, 0.7, 0.3)])
@@ -55,3 +55,13 @@ def test_an_empty_studio_has_an_empty_mask():
     found = find_studio_object(empty)
     assert found is not None
     assert not (found.coverage > 0.5).any()
+
+
+@pytest.mark.parametrize("make", [scenes.cube, scenes.toy, scenes.torus])
+def test_a_shaded_white_object_on_white_is_found(make):
+    """An object hardly darker than the white behind it, at most 0.9 of white, is not taken for a shadow."""
+    scene = make()
+    picture, alpha = white_on_white(scene)
+    found = find_studio_object(picture)
+    assert found is not None
+    assert iou(found.coverage, alpha) > 0.95
