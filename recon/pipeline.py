@@ -95,14 +95,15 @@ def _run_model(
     show(result.textured)
     clock.enter("export", 0.0)
     mesh_files = write_mesh_files(result.textured, output_dir, capture.up_world, settings.formats)
-    write_cameras_json(capture, output_dir / "cameras.json")
+    photographed = capture.photographed()
+    write_cameras_json(photographed, output_dir / "cameras.json")
     clock.enter("quality", 0.0)
     quality = measure(result.textured, capture, raster, device)
     quality = quality.model_copy(update={"warnings": (*result.warnings, *quality.warnings)})
-    write_error_map(result.textured, capture, raster, device, output_dir / "error.png")
+    write_error_map(result.textured, photographed, raster, device, output_dir / "error.png")
     clock.enter("previews", 0.0)
     psnr_db = {view.name: view.psnr_db for view in quality.views if view.psnr_db is not None}
-    write_previews(result.textured, capture, raster, output_dir, settings, device, psnr_db=psnr_db)
+    write_previews(result.textured, photographed, raster, output_dir, settings, device, psnr_db=psnr_db)
     clock.stop()
     return _model_report(model.name, result, quality, mesh_files, clock)
 

@@ -58,6 +58,26 @@ class Camera:
     def position_world(self) -> Float[Tensor, " 3"]:
         return self.world_from_camera[:3, 3]
 
+    def seen_through(self, similarity: Float[Tensor, "2 3"]) -> "Camera":
+        """The camera whose picture is this one's, moved by a similarity of the image plane.
+
+        Exact for square pixels: the scale changes the focal length, the turn rolls the camera about its axis, the
+        shift moves the principal point.
+
+        Args:
+            similarity: Maps this camera's pixels (x, y) to the other's.
+        """
+        own, linear = self.intrinsics, similarity[:, :2].double()
+        scale = float(linear[:, 0].norm())
+        principal = torch.tensor([own.principal_x_px, own.principal_y_px], dtype=torch.float64)
+        principal_px = linear @ principal + similarity[:, 2].double()
+        other_from_own = torch.eye(4, dtype=torch.float64)
+        other_from_own[:2, :2] = linear / scale
+        intrinsics = Intrinsics(
+            own.width_px, own.height_px, own.focal_x_px * scale, own.focal_y_px * scale, *principal_px.tolist()
+        )
+        return Camera(intrinsics, self.world_from_camera @ other_from_own.T)
+
 
 @dataclass(frozen=True)
 class DepthMap:
@@ -87,8 +107,11 @@ class View:
         mask_source: Where the mask came from: alpha, mask, depth, plain, table.
         depth: None for a photograph without depth.
         camera: None until solved.
+        photo_alpha: Coverage by the object as the photograph alone shows it, where ``foreground_alpha`` follows the
+            depth and the photograph has its own outline; None where there is only one outline.
         image_from_camera: Similarity (x, y in pixels) from where the camera projects a point to where the photograph
             shows it; None where they agree.  Photographs that were not made with the depths need it.
+        photo_path: The photograph's file, relative to the job folder; empty when it came from no file.
     """
 
     name: str
@@ -97,7 +120,9 @@ class View:
     mask_source: str
     depth: DepthMap | None = None
     camera: Camera | None = None
+    photo_alpha: Float[Tensor, "h w"] | None = None
     image_from_camera: Float[Tensor, "2 3"] | None = None
+    photo_path: str = ""
 
     @property
     def height_px(self) -> int:
@@ -113,6 +138,23 @@ class View:
         if self.camera is None:
             raise ValueError(f"view {self.name} has no camera yet")
         return self.camera
+
+    def photographed(self) -> "View":
+        """The view as its photograph shows it: with the photograph's own outline and camera, and then without depth."""
+        if self.photo_alpha is None and self.image_from_camera is None:
+            return self
+        camera, alpha = self.camera, self.photo_alpha
+        if camera is not None and self.image_from_camera is not None:
+            camera = camera.seen_through(self.image_from_camera)
+        return replace(
+            self,
+            camera=camera,
+            foreground_alpha=self.foreground_alpha if alpha is None else alpha,
+            mask_source=self.mask_source if alpha is None else "plain",
+            depth=None,
+            photo_alpha=None,
+            image_from_camera=None,
+        )
 
 
 @dataclass(frozen=True)
@@ -134,6 +176,8 @@ class Capture:
         up_world: "y" or "z": which world axis points up (glTF export turns it to y).
         is_metric: Whether world units are metres; otherwise lengths are relative to the camera distance.
         cameras_source: given, refined, solved, or none.
+        photographs_disagree: The photographs were not made with the depths, or not with one another: beyond noise, no
+            surface shows them all.
         inferences: Everything that was inferred, in order.
         warnings: Sentences that the user should read.
     """
@@ -143,12 +187,17 @@ class Capture:
     up_world: str = "z"
     is_metric: bool = True
     cameras_source: str = "none"
+    photographs_disagree: bool = False
     inferences: tuple[Inference, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def noting(self, *inferences: Inference, warnings: tuple[str, ...] = ()) -> "Capture":
         """The same capture with more on record."""
         return replace(self, inferences=self.inferences + inferences, warnings=self.warnings + warnings)
+
+    def photographed(self) -> "Capture":
+        """Every view as its photograph shows it (``View.photographed``)."""
+        return replace(self, views=tuple(view.photographed() for view in self.views))
 
 
 @dataclass(frozen=True)

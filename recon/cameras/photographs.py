@@ -6,9 +6,7 @@ the similarity is kept with the view so that colours can be read from the right 
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from scipy import ndimage
 from torch.nn import functional
 
 from recon import frames
@@ -21,8 +19,6 @@ _GOOD_OVERLAP = 0.97
 _MIN_GAIN = 0.005
 _FOUND_OVERLAP = 0.85
 _WHOLE_SCENE = 0.9
-_PLAIN_RANGE = 0.06
-"""A plain background varies by less than this along the border (sRGB, 0..1)."""
 _STEPS = 12
 
 
@@ -33,62 +29,77 @@ class OutlineFit:
     Attributes:
         as_is, shifted, similar: Without correction, with the best shift, and with shift, turn and scale.
         photograph_from_depth: The similarity on the depth grid, in pixels (x, y).
+        middle_px: Of the depth's outline.
     """
 
     as_is: float
     shifted: float
     similar: float
     photograph_from_depth: Float[Tensor, "2 3"]
+    middle_px: Float[Tensor, " 2"]
+
+    def text(self, photo_px_per_depth_px: float) -> str:
+        """The similarity in words, in pixels of the photograph."""
+        linear = self.photograph_from_depth[:, :2]
+        shift_px = self.photograph_from_depth @ torch.cat([self.middle_px, self.middle_px.new_ones(1)]) - self.middle_px
+        right_px, down_px = (shift_px * photo_px_per_depth_px).tolist()
+        turn_deg = float(torch.rad2deg(torch.atan2(linear[1, 0], linear[0, 0])))
+        grow = float(linear[:, 0].norm()) - 1
+        return f"{right_px:+.1f} px right, {down_px:+.1f} px down, {grow:+.1%} in size, turned {turn_deg:+.1f} degrees"
 
 
 def compare_photographs(capture: Capture) -> Capture:
-    """Report and keep the similarity between photographs and depths where they disagree.
+    """Report and keep what tells the photographs from the depths, where they disagree.
 
-    Only for captures whose depth stops at the object and whose masks come from the photographs.
+    Only for views whose depth stops at the object and that have an outline of the photograph's own.  Where none
+    disagrees, the photographs' own outlines are dropped: the depths' are as good.
     """
-    views, evidence, poor = [], [], []
-    for view in capture.views:
-        fit = _fit_view(view)
-        if fit is not None:
-            evidence.append(f"{view.name} {fit.as_is:.3f} as is, {fit.shifted:.3f} shifted, {fit.similar:.3f} similar")
-            poor += [view.name] * (fit.as_is < _GOOD_OVERLAP)
-        is_better = fit is not None and fit.as_is < _GOOD_OVERLAP and fit.similar > fit.as_is + _MIN_GAIN
-        views.append(replace(view, image_from_camera=_on_photograph(fit, view)) if fit and is_better else view)
+    fits = [_fit_view(view) for view in capture.views]
+    poor = [
+        view.name
+        for view, fit in zip(capture.views, fits, strict=True)
+        if fit is not None and fit.as_is < _GOOD_OVERLAP
+    ]
     if not poor:
-        return capture
-    finding = Inference("photographs against depth", "disagree", "overlap of outlines (IoU): " + "; ".join(evidence))
+        if all(view.photo_alpha is None for view in capture.views):
+            return capture
+        return replace(capture, views=tuple(replace(view, photo_alpha=None) for view in capture.views))
+    views = tuple(_corrected(view, fit) for view, fit in zip(capture.views, fits, strict=True))
+    evidence = "; ".join(
+        f"{view.name} {fit.as_is:.3f} as is, {fit.shifted:.3f} shifted, {fit.similar:.3f} similar "
+        f"({fit.text(view.width_px / view.depth.depth_z.shape[1])})"
+        for view, fit in zip(capture.views, fits, strict=True)
+        if fit is not None and view.depth is not None
+    )
+    finding = Inference("photographs against depth", "disagree", f"overlap of outlines (IoU): {evidence}")
     warning = (
         f"The photographs do not show quite what the depth images show ({', '.join(poor)}: outlines overlap by less "
         f"than {_GOOD_OVERLAP:.0%}); no rigid textured mesh can match both."
     )
-    return replace(capture, views=tuple(views)).noting(finding, warnings=(warning,))
+    return replace(capture, views=views, photographs_disagree=True).noting(finding, warnings=(warning,))
+
+
+def _corrected(view: View, fit: OutlineFit | None) -> View:
+    """The view with the similarity of its photograph; without the photograph's outline where it was not credible."""
+    if fit is None:
+        return replace(view, photo_alpha=None)
+    is_better = fit.as_is < _GOOD_OVERLAP and fit.similar > fit.as_is + _MIN_GAIN
+    return replace(view, image_from_camera=_on_photograph(fit, view)) if is_better else view
 
 
 def _fit_view(view: View) -> OutlineFit | None:
     depth = view.depth
     if depth is None or not 0 < float(depth.valid_mask.float().mean()) < _WHOLE_SCENE:
         return None
-    seen = _photographed(view)
-    fit = None if seen is None else fit_outline(alpha_on_depth_grid(seen, depth), depth)
+    if view.photo_alpha is None and view.mask_source not in {"alpha", "mask", "plain"}:
+        return None
+    fit = fit_outline(alpha_on_depth_grid(_with_own_outline(view), depth), depth)
     # White on white: an outline this wrong was not found, so it says nothing about the photograph.
-    return None if fit is None or fit.similar < _FOUND_OVERLAP else fit
+    return None if fit.similar < _FOUND_OVERLAP else fit
 
 
-def _photographed(view: View) -> View | None:
-    """The view with a mask that comes from the photograph; None without alpha, mask file or plain background."""
-    if view.mask_source in {"alpha", "mask", "plain"}:
-        return view
-    image = view.image_srgb
-    border = torch.cat([image[0], image[-1], image[:, 0], image[:, -1]])
-    background = border.median(0).values
-    if float((border - background).abs().amax(1).quantile(0.9)) > _PLAIN_RANGE:
-        return None
-    differs = ((image - background).abs().amax(-1) > 2 * _PLAIN_RANGE).numpy()
-    labels, count = ndimage.label(ndimage.binary_fill_holes(differs))
-    if not count:
-        return None
-    largest = int(np.bincount(labels.ravel())[1:].argmax()) + 1
-    return replace(view, foreground_alpha=torch.from_numpy(labels == largest).float())
+def _with_own_outline(view: View) -> View:
+    return view if view.photo_alpha is None else replace(view, foreground_alpha=view.photo_alpha)
 
 
 def fit_outline(alpha: Float[Tensor, "h w"], depth: DepthMap) -> OutlineFit:
@@ -104,7 +115,7 @@ def fit_outline(alpha: Float[Tensor, "h w"], depth: DepthMap) -> OutlineFit:
     shift = _align(contour_px, middle_px, distance, 2)
     similarity = _align(contour_px, middle_px, distance, 4)
     as_is, shifted, similar = (_overlap(alpha, outline, item) for item in (_identity(), shift, similarity))
-    return OutlineFit(as_is, shifted, similar, similarity)
+    return OutlineFit(as_is, shifted, similar, similarity, middle_px)
 
 
 def _align(

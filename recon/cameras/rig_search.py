@@ -164,6 +164,11 @@ def _is_sane(state: RigState, question: Question) -> bool:
     return finite and kept and 3 < fov_deg(state, question.width_px) < 130
 
 
+def rank(state: RigState, question: Question) -> float:
+    """The cost that compares hypotheses before refinement."""
+    return measure_cost(state, fewer_samples(question.views, _SEARCH_SAMPLES), _RANK)
+
+
 def refine_fit(fit: RigFit, question: Question) -> RigFit:
     """Fit everything that the hypothesis leaves open, down to a pixel."""
     state = _refine_exact_rig(fit, question) if fit.is_exact_rig else _refine_free_rig(fit, question)
@@ -237,12 +242,16 @@ def refine_leading(fits: Sequence[RigFit], question: Question) -> list[RigFit]:
         if len(refined) >= _MIN_REFINED and min(item.cost for item in refined) < _CLEAR_DROP * fits[0].rank_cost:
             break
     rest = list(fits[len(refined) :])
-    refined.sort(key=lambda fit: fit.cost)
-    distinct: list[RigFit] = []
-    for fit in refined:
-        if not any(_is_same(fit.state, other.state) for other in distinct):
-            distinct.append(fit)
-    return [*distinct, *rest]
+    return [*distinct(refined), *rest]
+
+
+def distinct(fits: Sequence[RigFit]) -> list[RigFit]:
+    """Cheapest first, every solution once."""
+    kept: list[RigFit] = []
+    for fit in sorted(fits, key=lambda fit: fit.cost):
+        if not any(_is_same(fit.state, other.state) for other in kept):
+            kept.append(fit)
+    return kept
 
 
 def _is_same(first: RigState, second: RigState) -> bool:

@@ -1,6 +1,7 @@
 """Views without cameras: one rig hypothesis that explains them clearly better than all others, or none."""
 
 import itertools
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,9 +11,14 @@ from recon.arrays import Float, Tensor
 from recon.cameras.agreement import Views, make_views
 from recon.cameras.cube import cube_rotations
 from recon.cameras.depth_meaning import judge_depth_meaning
+from recon.cameras.hand_held import LABEL as HAND_HELD_LABEL
+from recon.cameras.hand_held import fit_hand_held
+from recon.cameras.orbit import is_zero123plus, orbit_axis, orbit_elevations_deg
+from recon.cameras.patches import Colours, gather_colours
 from recon.cameras.preparation import MIN_SURFACE_PIXELS, orthonormal, silhouette
 from recon.cameras.report import Disagreement, measure_disagreement
-from recon.cameras.rig_search import Question, RigFit, fit_cubes, fit_orbits, fov_deg, refine_leading
+from recon.cameras.rig_search import Question, RigFit, distinct, fit_cubes, fit_orbits, fov_deg, refine_leading
+from recon.cameras.rig_start import axes_crossing
 from recon.cameras.rig_state import RigState
 from recon.cameras.surfaces import draw_samples, make_surface
 from recon.errors import UnsolvedCameras
@@ -28,6 +34,10 @@ _MAX_MEDIAN, _MAX_VIOLATION_SHARE, _MIN_MARGIN = 0.004, 0.03, 1.04
 """Right rigs measured at most 0.001 (camera distances), 0.01 and at least 1.1; wrong ones left 0.12 of the points
 outside the outlines, or more."""
 _REPORTED = 5
+_NO_HYPOTHESIS = {
+    "cube": "A cube rig has six views; this capture has another number of them.",
+    "free": "Views without a rig need depths in one common unit to be registered with one another.",
+}
 
 
 @dataclass(frozen=True)
@@ -36,10 +46,12 @@ class Reading:
 
     Attributes:
         views: What is compared.
+        colours: What the photographs show there.
         unit: Metres per code unit when the depths are metric, else None.
     """
 
     views: Views
+    colours: Colours
     unit: float | None
 
 
@@ -52,7 +64,7 @@ def solve_unposed(capture: Capture, settings: Settings, device: torch.device) ->
     reading = _read(capture, settings.seed, device)
     names = tuple(view.name for view in capture.views)
     question = Question(reading.views, names, settings.fov_deg, reading.unit is not None)
-    fits = _solve(question, settings.rig)
+    fits = _solve(question, reading.colours, settings.rig)
     winner, found = fits[0], measure_disagreement(fits[0].state, reading.views, _REACH)
     _require_clear(fits, found)
     state = _upright(winner, names)
@@ -86,7 +98,8 @@ def _read(capture: Capture, seed: int, device: torch.device) -> Reading:
             raise UnsolvedCameras(f"The depth of {view.name} is too rough to place its camera.", file=view.name)
         surfaces.append(surface)
     views = make_views(surfaces, draw_samples(surfaces, _SAMPLE_COUNT, seed))
-    return Reading(views, unit if is_metric else None)
+    colours = gather_colours([view.image_srgb for view in capture.views], views)
+    return Reading(views, colours, unit if is_metric else None)
 
 
 def _pooled(
@@ -101,16 +114,30 @@ def _pooled(
     return mean, cover > 0.999, functional.avg_pool2d(alpha[None].to(code.dtype), shrink)[0], shrink
 
 
-def _solve(question: Question, rig: str) -> list[RigFit]:
-    """All hypotheses, the best refined, cheapest first."""
-    cubes = refine_leading(fit_cubes(question), question) if rig in {"auto", "cube", "free"} else []
-    if cubes and (rig == "cube" or _is_clear(cubes, measure_disagreement(cubes[0].state, question.views, _REACH))):
-        return cubes
-    orbits = refine_leading(fit_orbits(question), question) if rig != "cube" else []
-    fits = sorted([*cubes, *orbits], key=lambda fit: fit.cost)
+def _solve(question: Question, colours: Colours, rig: str) -> list[RigFit]:
+    """All hypotheses, the best refined, cheapest first.
+
+    Rigs come first because they need no overlap between neighbours, only agreement of all views together.
+    """
+    fits: list[RigFit] = []
+    for kind, fit in (("cube", fit_cubes), ("orbit", fit_orbits)):
+        if rig in {"auto", kind} or (rig, kind) == ("zero123", "orbit"):
+            fits = [*fits, *refine_leading(fit(question), question)]
+            fits.sort(key=lambda fit: fit.cost)
+            if fits and _is_clear(fits, measure_disagreement(fits[0].state, question.views, _REACH)):
+                return fits
+    if rig in {"auto", "free"} and question.has_common_scale:
+        found = fit_hand_held(question, colours)
+        fits = distinct([*found.fits, *(fit for fit in fits if fit.cost < math.inf)])
+        if not fits:
+            raise UnsolvedCameras(f"{_listed(found.unplaced)} cannot be connected to the other views.")
     if not fits:
-        raise UnsolvedCameras(f"A cube rig has six views; there are {len(question.names)}.")
+        raise UnsolvedCameras(_NO_HYPOTHESIS["cube" if rig == "cube" else "free"])
     return fits
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:_REPORTED]) + (" and others" if len(names) > _REPORTED else "")
 
 
 def _is_clear(fits: list[RigFit], found: Disagreement) -> bool:
@@ -147,8 +174,10 @@ def _require_clear(fits: list[RigFit], found: Disagreement) -> None:
 def _upright(fit: RigFit, names: tuple[str, ...]) -> RigState:
     """Turn the world so that +y is up, and the front (or first) view stands on the +z side."""
     state = fit.state
-    if fit.label != "cube":
+    if fit.label == HAND_HELD_LABEL:
         return state
+    if fit.label != "cube":
+        return replace(state, world_from_camera=_orbit_upright(state.world_from_camera))
     ideal = state.world_from_camera[:, :3, :3].cpu().round()
     centres, ups = -ideal[:, :, 2], -ideal[:, :, 1]
     lowered = [name.lower() for name in names]
@@ -160,6 +189,14 @@ def _upright(fit: RigFit, names: tuple[str, ...]) -> RigState:
     world_turn = torch.eye(4, dtype=ideal.dtype)
     world_turn[:3, :3] = turns[int(scores.argmax())]
     return replace(state, world_from_camera=world_turn.to(state.scales.device) @ state.world_from_camera)
+
+
+def _orbit_upright(world_from_camera: Float[Tensor, "k 4 4"]) -> Float[Tensor, "k 4 4"]:
+    axis, towards = orbit_axis(world_from_camera), world_from_camera[0, :3, 3]
+    front = functional.normalize(towards - axis * (axis @ towards), dim=0)
+    turn = torch.eye(4, dtype=axis.dtype, device=axis.device)
+    turn[:3, :3] = torch.stack([torch.linalg.cross(axis, front), axis, front])
+    return turn @ world_from_camera
 
 
 def _posed(view: View, state: RigState, row: int, reading: Reading, length: float) -> View:
@@ -207,9 +244,14 @@ def _inferences(
 
 
 def _describe(fit: RigFit, question: Question) -> str:
-    """The rig in words: for a cube, from where each view looks."""
-    if fit.label != "cube":
+    """The rig in words, as it was solved: for a cube, from where each view looks; for an orbit, how high."""
+    if fit.label == HAND_HELD_LABEL:
         return fit.label
+    if fit.label != "cube":
+        poses = fit.state.world_from_camera
+        even_deg, odd_deg = orbit_elevations_deg(poses, axes_crossing(poses))
+        rig = "Zero123++ rig" if is_zero123plus((even_deg, odd_deg)) else "orbit"
+        return f"{rig} in file order, elevations {even_deg:+.0f} and {odd_deg:+.0f} degrees in turn"
     rotations = _upright(fit, question.names).world_from_camera[:, :3, :3].cpu().round()
     parts = [
         f"{name} from {_axis(-rotation[:, 2])} with image up {_axis(-rotation[:, 1])}"

@@ -7,6 +7,7 @@ import torch
 from scipy import ndimage
 
 from recon.arrays import Bool, Float, Tensor
+from recon.capture.outline_cut import find_photographed_outline
 from recon.capture.studio_background import find_studio_object
 from recon.capture.table_plane import find_table_objects
 from recon.errors import InvalidOptions, ObjectNotFound
@@ -29,6 +30,7 @@ class MaskSources:
     mask: Float[Tensor, "h w"] | None
     depth: DepthMap | None
     camera: Camera | None
+    photo_path: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,14 @@ class ObjectMask:
         coverage: At the photograph's size.
         source: alpha, mask, depth, table or plain.
         image_srgb: The photograph; freed from the background's colour at the rim where the source allows it.
+        photo_coverage: The object as the photograph alone shows it, where the mask is the depth's and no camera says
+            that the two belong together.
     """
 
     coverage: Float[Tensor, "h w"]
     source: str
     image_srgb: Float[Tensor, "h w 3"]
+    photo_coverage: Float[Tensor, "h w"] | None = None
 
 
 def find_masks(views: Sequence[MaskSources], background: str) -> list[ObjectMask]:
@@ -81,8 +86,11 @@ def _find_stated_mask(view: MaskSources, background: str) -> ObjectMask | None:
         return None
     if background == "auto" and not covers_only_object(view.depth.valid_mask):
         return None
-    closed = _without_pinholes(view.depth.valid_mask)
-    return ObjectMask(_at_size_of(view, closed.float()), "depth", view.image_srgb)
+    coverage = _at_size_of(view, _without_pinholes(view.depth.valid_mask).float())
+    if view.camera is not None:
+        # Whoever states cameras made photographs and depths together; a sensor's ragged edge is no disagreement.
+        return ObjectMask(coverage, "depth", view.image_srgb)
+    return ObjectMask(coverage, "depth", view.image_srgb, find_photographed_outline(view.image_srgb, coverage))
 
 
 def _find_on_table(views: Sequence[MaskSources]) -> list[ObjectMask | None]:

@@ -130,7 +130,7 @@ def _perfect_lens(item: ViewPictures, depth: DepthMap | None, camera: Camera | N
         if depth is not None:
             resized = intrinsics.resized(depth.depth_z.shape[1], depth.depth_z.shape[0])
             depth = undistort_depth(depth, distorted_positions_px(resized, lens))
-    return MaskSources(item.files.name, image_srgb, alpha, mask, depth, camera)
+    return MaskSources(item.files.name, image_srgb, alpha, mask, depth, camera, item.files.colour)
 
 
 def _planar_depths(sources: list[MaskSources], settings: Settings) -> list[MaskSources]:
@@ -159,7 +159,16 @@ def _planar_depth(source: MaskSources, settings: Settings) -> DepthMap | None:
 
 def _build_view(source: MaskSources, mask: ObjectMask) -> View:
     depth = None if source.depth is None else clean_depth(source.depth, mask.coverage)
-    return View(source.name, mask.image_srgb, mask.coverage, mask.source, depth, source.camera)
+    return View(
+        source.name,
+        mask.image_srgb,
+        mask.coverage,
+        mask.source,
+        depth,
+        source.camera,
+        photo_alpha=mask.photo_coverage,
+        photo_path=source.photo_path,
+    )
 
 
 _MASK_EVIDENCE = {

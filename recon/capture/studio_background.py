@@ -36,6 +36,8 @@ _SHADOW_TINT = 0.035
 _SHADOW_EDGE = 0.35
 """Darkening that changes faster than this share of the contrast per thousandth of the picture's width is an edge."""
 
+_SHARP_WIDTH_PX = 500
+"""In narrower pictures an edge's slope is limited by the pixels."""
 
 _MIN_HOLE_FRACTION = 0.01
 """Smaller enclosed areas in the background's colour are highlights, not holes."""
@@ -52,7 +54,7 @@ class StudioObject:
 def find_studio_object(image_srgb: Float[Tensor, "h w 3"]) -> StudioObject | None:
     """Separate an object from a plain background; None when the background is not plain."""
     image = image_srgb.numpy()
-    background = _fit_background(image)
+    background = fit_background(image)
     if background is None:
         return None
     backdrop, contrast = background
@@ -60,7 +62,7 @@ def find_studio_object(image_srgb: Float[Tensor, "h w 3"]) -> StudioObject | Non
     return _with_soft_rim(image_srgb, torch.from_numpy(backdrop), mask)
 
 
-def _fit_background(image: Array) -> tuple[Array, float] | None:
+def fit_background(image: Array) -> tuple[Array, float] | None:
     """The background's colour at every pixel, and the contrast above which a pixel is something else."""
     height_px, width_px = image.shape[:2]
     ring_px = max(2, round(_BORDER_FRACTION * min(height_px, width_px)))
@@ -97,7 +99,8 @@ def _grow_background(image: Array, backdrop: Array, contrast: float) -> npt.NDAr
     is_neutral = np.ptp(ratio, axis=-1) < _SHADOW_TINT
     is_darker = (ratio.mean(-1) > _SHADOW_DARKEST) & (ratio.mean(-1) < 1 + contrast)
     slope = ndimage.gaussian_gradient_magnitude(smooth.mean(-1), 1.0)
-    has_no_edge = slope * width_px / 1000 < _SHADOW_EDGE * contrast
+    # In small pictures the sharpest edge still takes two pixels.
+    has_no_edge = slope * max(width_px, _SHARP_WIDTH_PX) / 1000 < _SHADOW_EDGE * contrast
     passable = is_backdrop | (is_neutral & is_darker & has_no_edge)
     # Gaps in an object's outline, where it has the background's colour, are not ways in.
     reach_px = max(1, round(width_px / 350))

@@ -11,7 +11,8 @@ from recon.scene import Capture, View
 def write_cameras_json(capture: Capture, path: Path) -> None:
     """Write the cameras that were used, in the frame of mesh.obj and mesh.ply.
 
-    Matrices are camera-to-world in OpenGL axes; pixel centres lie at half-integers, as in nerfstudio.
+    Matrices are camera-to-world in OpenGL axes; pixel centres lie at half-integers, as in nerfstudio.  Paths are
+    relative to the job folder: there, under the name transforms.json, other programs read the file as it is.
 
     Args:
         capture: Every view has a camera.
@@ -36,7 +37,7 @@ def _frame(view: View) -> dict[str, object]:
     intrinsics = camera.intrinsics
     world_from_camera_gl = camera.world_from_camera @ frames.CAMERA_GL_FROM_CAMERA.to(camera.world_from_camera)
     return {
-        "file_path": view.name,
+        "file_path": view.photo_path or view.name,
         "w": intrinsics.width_px,
         "h": intrinsics.height_px,
         "fl_x": intrinsics.focal_x_px,

@@ -1,5 +1,6 @@
-"""Vertex refinement by differentiable rendering: terms, solver, loop."""
+"""Refine vertices so that the mesh renders to what was measured, and bend it to photographs that disagree."""
 
 from recon.optimise.loop import OptimisedMesh, OptimiseStep, optimise_mesh
+from recon.optimise.photo_fit import PhotoFit, fit_to_photographs
 
-__all__ = ["OptimiseStep", "OptimisedMesh", "optimise_mesh"]
+__all__ = ["OptimiseStep", "OptimisedMesh", "PhotoFit", "fit_to_photographs", "optimise_mesh"]

@@ -78,14 +78,14 @@ def solve_step(
             result.index_add_(0, faces[:, corner], push[:, corner, None] * depth.normals_world)
         if outline is not None:
             moved = ((step[outline.ends] * outline.shares[..., None]).sum(1) * outline.directions_world).sum(1)
-            _scatter_outline(result, outline, moved)
+            scatter_outline(result, outline, moved)
         return result
 
     right = -smoothness.shape * laplacian.squared(positions_world - positions_world.mean(0))
     for corner in range(3):
         right.index_add_(0, faces[:, corner], -depth.pulls[:, corner, None] * depth.normals_world)
     if outline is not None:
-        _scatter_outline(right, outline, -outline.residuals_m)
+        scatter_outline(right, outline, -outline.residuals_m)
     diagonal = 1.3 * stiffness + smoothness.damping + smoothness.tangential * (1 - normals**2)
     for corner in range(3):
         diagonal.index_add_(0, faces[:, corner], depth.blocks[:, corner, corner, None] * depth.normals_world**2)
@@ -93,17 +93,17 @@ def solve_step(
         for end in range(2):
             amount = (outline.weights * outline.shares[:, end] ** 2)[:, None] * outline.directions_world**2
             diagonal.index_add_(0, outline.ends[:, end], amount)
-    return _conjugate_gradients(hessian, right, diagonal, iteration_count)
+    return conjugate_gradients(hessian, right, diagonal, iteration_count)
 
 
-def _scatter_outline(result: Float[Tensor, "v 3"], outline: OutlineTerm, amounts: Float[Tensor, " n"]) -> None:
+def scatter_outline(result: Float[Tensor, "v 3"], outline: OutlineTerm, amounts: Float[Tensor, " n"]) -> None:
     """Add weight * amount * direction to both ends of every outline sample."""
     push = (outline.weights * amounts)[:, None] * outline.directions_world
     for end in range(2):
         result.index_add_(0, outline.ends[:, end], outline.shares[:, end, None] * push)
 
 
-def _conjugate_gradients(
+def conjugate_gradients(
     operator: HessianProduct, right: Float[Tensor, "v 3"], diagonal: Float[Tensor, "v 3"], iteration_count: int
 ) -> Float[Tensor, "v 3"]:
     """Jacobi-preconditioned conjugate gradients from zero."""

@@ -96,8 +96,11 @@ def _tiles(view: View, subject: Subject, raster: Rasterizer, tile_px: int) -> li
     difference = (drawn - photograph).abs().mean(-1) * 255 / FULL_SCALE
     is_object = (mask > 0.5) | (coverage > 0.5)
     heat = torch.where(is_object[..., None], _heat(difference), torch.tensor(BACKGROUND_SRGB))
-    heat[_outline(mask > 0.5)] = torch.tensor(OUTLINE_SRGB)
-    return [Image.fromarray(pixels(tile).numpy()) for tile in (_over_background(whole), drawn, heat)]
+    outline, shown = _outline(mask > 0.5), _over_background(whole)
+    heat[outline] = torch.tensor(OUTLINE_SRGB)
+    if not is_cut_out:
+        shown[outline] = torch.tensor(OUTLINE_SRGB)  # what was taken for the object, over what lies behind it
+    return [Image.fromarray(pixels(tile).numpy()) for tile in (shown, drawn, heat)]
 
 
 def _box_around_object(view: View, subject: Subject) -> tuple[int, int, int, int]:

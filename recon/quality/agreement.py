@@ -1,6 +1,7 @@
 """Where the inputs disagree among themselves, so that nobody blames the mesh for it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -17,8 +18,10 @@ SURROUNDINGS_FRACTION = 0.02
 def outline_scores(view: View, surface: Surface, hits: FirstHits) -> dict[str, float]:
     """The photograph's mask against the outline in the depth image.
 
-    Nothing where the depth image also shows surroundings, or where the mask was taken from the depth.
+    Nothing where the depth image also shows surroundings, or where there is no mask but the depth's own.
     """
+    if view.photo_alpha is not None:
+        view = replace(view, foreground_alpha=view.photo_alpha, mask_source="plain")
     if view.depth is None or view.depth.is_relative or view.mask_source == "depth":
         return {}
     depth_z = view.depth.depth_z.to(hits.depth_z)

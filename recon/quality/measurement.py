@@ -25,9 +25,10 @@ def measure_quality(
 ) -> QualityReport:
     """See ``recon.quality.measure``."""
     surface = surface_on(textured, device)
+    photographed = capture.photographed().views
     all_hits = [_hits(surface, view, raster) for view in capture.views]
     with ThreadPoolExecutor(COMPARISON_THREADS) as pool:  # views are compared while the next one is drawn
-        pending = [pool.submit(_picture_scores, view, _drawn(surface, view, raster)) for view in capture.views]
+        pending = [pool.submit(_picture_scores, view, _drawn(surface, view, raster)) for view in photographed]
         views = tuple(
             _view_quality(surface, view, hits, scores.result(), capture.is_metric)
             for view, hits, scores in zip(capture.views, all_hits, pending, strict=True)
@@ -42,7 +43,7 @@ def measure_quality(
         views=views,
         surface=surface_shares(textured),
         mesh=check_mesh(textured.mesh, flipped_face_count(surface, all_hits)),
-        photos=photo_agreement(capture.views, surface, all_hits),
+        photos=photo_agreement(photographed, surface, _hits_of_photographs(surface, capture, all_hits, raster)),
     )
     return report.model_copy(update={"warnings": find_warnings(report)})
 
@@ -51,6 +52,14 @@ def _hits(surface: Surface, view: View, raster: Rasterizer) -> FirstHits:
     """On the depth image's grid where there is one, so that measured depths are compared unresampled."""
     height_px, width_px = view.image_srgb.shape[:2] if view.depth is None else view.depth.depth_z.shape
     return first_hits(surface, view.posed_camera, int(height_px), int(width_px), raster)
+
+
+def _hits_of_photographs(
+    surface: Surface, capture: Capture, all_hits: Sequence[FirstHits], raster: Rasterizer
+) -> list[FirstHits]:
+    """What the photographs' own cameras hit, where they differ from those of the depths."""
+    pairs = zip(capture.views, capture.photographed().views, all_hits, strict=True)
+    return [hits if photo is view else _hits(surface, photo, raster) for view, photo, hits in pairs]
 
 
 def _drawn(surface: Surface, view: View, raster: Rasterizer) -> Float[Tensor, "h w 4"] | None:

@@ -15,13 +15,16 @@ from recon.texture.blend import Blend, blend_sightings, credit_diffuse
 from recon.texture.exposure import solve_gains
 from recon.texture.fill import fill_unseen, push_pull
 from recon.texture.least_squares import WeighedPhotograph, build_rows, solve_texels
-from recon.texture.photograph import Photograph, Sighting, observe
+from recon.texture.photograph import BORDER_TRUST, Photograph, Sighting, observe
 from recon.texture.texels import Texels, locate_texels
 
 ANGLE_POWER = 4.0
 """Exponent of the cosine in a view's share of a texel during texel optimisation."""
 LEAST_CREDIT = 0.05
 """Every view keeps this share: where the geometry is right, oblique views add detail."""
+DISAGREEING_BORDER_TRUST = (0.4, 0.3, 0.3)
+"""In place of ``BORDER_TRUST`` where photographs disagree anyway: a blurred border beats a filled one, by 0.2 dB on the
+capture of a sneaker."""
 
 
 def bake_texture(
@@ -46,19 +49,27 @@ def bake_texture(
         The mesh with texture and coverage on the device; texels of no chart carry colour but are TEXEL_EMPTY.
     """
     mesh = TriangleMesh(mesh.positions_world.to(device), mesh.faces.to(device))
-    photographs = [observe(view, mesh, raster, device) for view in capture.views]
+    disagree = capture.photographs_disagree
+    border_trust = DISAGREEING_BORDER_TRUST if disagree else BORDER_TRUST
+    photographs = [observe(view.photographed(), mesh, raster, device, border_trust) for view in capture.views]
     report_fraction(0.1)
     atlas = build_atlas(mesh, settings.texture_px or choose_size_px(mesh, [item.camera for item in photographs]))
     texels = locate_texels(mesh, atlas)
     report_fraction(0.25)
     sightings = [item.sight(texels.positions_world, texels.normals_world) for item in photographs]
-    gains = solve_gains(texels.count, sightings)
+    gains = torch.ones(len(sightings), 3, device=device) if disagree else solve_gains(texels.count, sightings)
     sightings = [replace(item, linear=item.linear * gain) for item, gain in zip(sightings, gains, strict=True)]
-    view_credits = credit_diffuse(texels, sightings)
+    # What differs between pictures of different things is neither exposure nor gloss; their mean fits them best.
+    alike = [torch.ones_like(item.trust) for item in sightings]
+    view_credits = alike if disagree else credit_diffuse(texels, sightings)
     blend = blend_sightings(texels.count, sightings, view_credits)
     linear = fill_unseen(mesh, texels, blend.linear, blend.is_seen)
     report_fraction(0.5)
-    weighed = _weigh(photographs, gains, texels.count, sightings, view_credits)
+    if disagree:
+        ones = gains.new_ones(texels.count)
+        weighed = [WeighedPhotograph(item, gain, ones) for item, gain in zip(photographs, gains, strict=True)]
+    else:
+        weighed = _weigh(photographs, gains, texels.count, sightings, view_credits)
     rows = build_rows(mesh, atlas, texels, weighed, raster)
     report_fraction(0.85)
     linear = solve_texels(rows, linear)

@@ -99,7 +99,13 @@ class Photograph:
         )
 
 
-def observe(view: View, mesh: TriangleMesh, raster: Rasterizer, device: torch.device) -> Photograph:
+def observe(
+    view: View,
+    mesh: TriangleMesh,
+    raster: Rasterizer,
+    device: torch.device,
+    border_trust: tuple[float, ...] = BORDER_TRUST,
+) -> Photograph:
     """Draw the mesh into a view's camera and find where the photograph can be trusted."""
     camera = batch_cameras([view.posed_camera], view.height_px, view.width_px, device)
     fragments = raster.rasterize(mesh.positions_world, mesh.faces, camera)
@@ -110,7 +116,7 @@ def observe(view: View, mesh: TriangleMesh, raster: Rasterizer, device: torch.de
     alpha = view.foreground_alpha.to(device)
     is_clear = (alpha >= OPAQUE_ALPHA) & ~_borders(inverse_z, hit_mask, float(camera.focal_px[0, 0]))
     linear = colour.linear_from_srgb(view.image_srgb.to(device))
-    return Photograph(camera, linear, _trust(is_clear), inverse_z)
+    return Photograph(camera, linear, _trust(is_clear, border_trust), inverse_z)
 
 
 def _borders(inverse_z: Float[Tensor, "h w"], hit_mask: Bool[Tensor, "h w"], focal_px: float) -> Bool[Tensor, "h w"]:
@@ -135,11 +141,11 @@ def _borders(inverse_z: Float[Tensor, "h w"], hit_mask: Bool[Tensor, "h w"], foc
     return borders
 
 
-def _trust(is_clear: Bool[Tensor, "h w"]) -> Float[Tensor, "h w"]:
+def _trust(is_clear: Bool[Tensor, "h w"], border_trust: tuple[float, ...]) -> Float[Tensor, "h w"]:
     """Rise from the border of the clear region inwards."""
     clear = is_clear.float()[None, None]
     trust = torch.zeros_like(clear)
-    for gain in BORDER_TRUST:
+    for gain in border_trust:
         trust = trust + gain * clear
         clear = -torch.nn.functional.max_pool2d(-clear, 3, stride=1, padding=1)
     return trust[0, 0] * is_clear

@@ -138,3 +138,35 @@ def test_faces_without_area_have_zero_normals() -> None:
     mesh = TriangleMesh(torch.zeros(3, 3), torch.tensor([[0, 1, 2]]))
     assert (mesh.face_normals() == 0).all()
     assert (mesh.vertex_normals() == 0).all()
+
+
+@pytest.mark.parametrize("scale", [0.97, 1.0, 1.04])
+@pytest.mark.parametrize("turn_rad", [-0.1, 0.0, 0.3])
+def test_camera_seen_through_a_similarity_moves_every_pixel_by_it(scale: float, turn_rad: float) -> None:
+    """What the new camera projects is the similarity of what the old one projected, at any depth."""
+    own = Camera(Intrinsics(40, 30, 50.0, 50.0, 18.0, 16.5), camera().world_from_camera)
+    linear = scale * torch.tensor(
+        [[math.cos(turn_rad), -math.sin(turn_rad)], [math.sin(turn_rad), math.cos(turn_rad)]], dtype=torch.float64
+    )
+    similarity = torch.cat([linear, torch.tensor([[3.0], [-2.0]], dtype=torch.float64)], 1)
+    points = torch.randn(20, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 0.4
+    before_px, after_px = (
+        batch_cameras([item], 30, 40, "cpu", torch.float64).project(points)[0][0]
+        for item in (own, own.seen_through(similarity))
+    )
+    assert torch.allclose(after_px, before_px @ linear.T + similarity[:, 2], atol=1e-4)
+
+
+def test_photographed_view_has_the_photographs_own_outline_and_camera() -> None:
+    """Outline and similarity of the photograph replace the depth's, which then no longer belongs to the view."""
+    box = meshes.box_capture()
+    view = box.views[0]
+    assert view.photographed() is view
+    own = view.foreground_alpha.roll(2, 1)
+    shift = torch.tensor([[1.0, 0, 2], [0, 1, 0]], dtype=torch.float64)
+    photo = replace(view, mask_source="depth", photo_alpha=own, image_from_camera=shift).photographed()
+    assert torch.equal(photo.foreground_alpha, own)
+    assert (photo.mask_source, photo.depth, photo.photo_alpha, photo.image_from_camera) == ("plain", None, None, None)
+    intrinsics = view.posed_camera.intrinsics
+    assert photo.posed_camera.intrinsics.principal_x_px == pytest.approx(intrinsics.principal_x_px + 2)
+    assert torch.allclose(photo.posed_camera.world_from_camera, view.posed_camera.world_from_camera)

@@ -1,9 +1,24 @@
 """Orbits."""
 
+import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from recon.cameras.orbit import ZERO123PLUS_ELEVATIONS_DEG, Orbit, every_orbit
+from recon import frames
+from recon.cameras.orbit import (
+    ZERO123PLUS_ELEVATIONS_DEG,
+    Orbit,
+    every_orbit,
+    is_zero123plus,
+    orbit_axis,
+    orbit_elevations_deg,
+)
 from recon.cameras.rig_start import axes_crossing
+
+twists = st.lists(st.floats(-2, 2), min_size=6, max_size=6).map(
+    lambda values: torch.tensor(values, dtype=torch.float64)
+)
 
 
 def test_cameras_look_at_the_origin_from_their_elevation() -> None:
@@ -32,3 +47,16 @@ def test_axes_of_a_rig_cross_at_its_centre() -> None:
     poses = Orbit((20.0, -10.0), 1).poses(6)
     poses[:, :3, 3] += torch.tensor([1.0, -2.0, 0.5]).double()
     assert torch.allclose(axes_crossing(poses), torch.tensor([1.0, -2.0, 0.5]).double(), atol=1e-9)
+
+
+@given(twists, st.sampled_from([(20.0, -10.0), (-10.0, 20.0), (30.0, -20.0), (15.0, 15.0)]), st.sampled_from([1, -1]))
+def test_elevations_are_read_from_the_cameras_in_any_world(
+    twist: torch.Tensor, elevations_deg: tuple[float, float], direction: int
+) -> None:
+    """Whatever way the world is turned, axis and elevations come out, and the Zero123++ rigs are known by them."""
+    motion = frames.rigid_from_twist(twist)
+    poses = motion @ Orbit(elevations_deg, direction).poses(6)
+    found = orbit_elevations_deg(poses, axes_crossing(poses))
+    assert found == pytest.approx(elevations_deg, abs=1e-4)
+    assert torch.allclose(orbit_axis(poses), motion[:3, 1], atol=1e-6)
+    assert is_zero123plus(found) == (elevations_deg != (15.0, 15.0))

@@ -11,7 +11,7 @@ from recon.cameras import solve_cameras
 from recon.errors import UnsolvedCameras
 from recon.scene import Camera, Capture, DepthMap, View
 from recon.settings import NvdiffrecSettings, OptimiseSettings, Settings
-from scenes import FIELD_OF_VIEW_DEG, cube6_cameras, make_capture, toy
+from scenes import FIELD_OF_VIEW_DEG, cube6_cameras, make_capture, orbit6_cameras, toy
 from shapes import Scene, pan, torus
 
 CPU = torch.device("cpu")
@@ -79,6 +79,19 @@ def test_field_of_view_is_found_untold() -> None:
     assert float(solved.views[0].posed_camera.position_world.norm()) == pytest.approx(3 * scene.diagonal_m, rel=0.03)
     top = solved.views[4].posed_camera.position_world
     assert float(top[1]) == pytest.approx(float(top.norm()), rel=0.01)
+
+
+def test_zero123_rig_is_solved_from_file_order() -> None:
+    """Six views at +20 and -10 degrees in turn, with 8-bit depth: angles between cameras come out right."""
+    scene = toy()
+    cameras = orbit6_cameras(scene, 160)
+    capture = make_capture(scene, cameras, supersample=1)
+    unposed = replace(capture, views=tuple(_as_8_bit(view) for view in capture.views), is_metric=False)
+    solved = solve_cameras(unposed, Settings(rig="zero123", fov_deg=FIELD_OF_VIEW_DEG), CPU)
+    found = torch.stack([view.posed_camera.world_from_camera[:3, :3] for view in solved.views])
+    true = torch.stack([camera.world_from_camera[:3, :3] for camera in cameras])
+    assert torch.allclose(_relative_angles_rad(found), _relative_angles_rad(true), atol=0.01)
+    assert "Zero123++" in next(item.value for item in solved.inferences if item.what == "cameras")
 
 
 def test_views_of_different_objects_are_refused() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from recon.capture.masks import MaskSources, covers_only_object, find_masks, is_empty, resize_coverage
 from recon.errors import InvalidOptions, ObjectNotFound
-from recon.scene import DepthMap
+from recon.scene import Camera, DepthMap, Intrinsics
 
 
 def square(low, high, size_px=40):
@@ -20,6 +20,9 @@ IMAGE = torch.where(square(8, 32)[..., None] > 0, torch.tensor([0.8, 0.1, 0.1]),
 EVERYTHING = MaskSources(
     "view_00", IMAGE, square(10, 30), square(12, 28), DepthMap(square(14, 26), square(14, 26) > 0), None
 )
+
+DEPTH_24 = DepthMap(square(9, 32), square(9, 32) > 0)
+CAMERA = Camera(Intrinsics(40, 40, 50.0, 50.0, 20.0, 20.0), torch.eye(4, dtype=torch.float64))
 
 
 def found(view, background="auto"):
@@ -39,6 +42,16 @@ def test_sources_are_tried_in_order():
 def test_the_setting_overrides_the_order(background, side):
     """settings.background takes exactly the source that it names."""
     assert found(EVERYTHING, background) == (background, side**2)
+
+
+def test_a_photograph_beside_depth_without_cameras_keeps_its_own_outline():
+    """Where the depth gives the mask and nobody states cameras, the photograph's outline (24 px) comes along."""
+    (mask,) = find_masks([replace(EVERYTHING, alpha=None, mask=None, depth=DEPTH_24)], "auto")
+    assert mask.source == "depth"
+    assert mask.photo_coverage is not None
+    assert float(((mask.photo_coverage > 0.5) != (square(8, 32) > 0)).float().mean()) < 0.02
+    posed = replace(EVERYTHING, alpha=None, mask=None, depth=DEPTH_24, camera=CAMERA)
+    assert find_masks([posed], "auto")[0].photo_coverage is None
 
 
 @pytest.mark.parametrize("background", ["alpha", "mask", "depth", "table"])

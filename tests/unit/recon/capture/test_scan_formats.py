@@ -4,17 +4,21 @@ import json
 import math
 
 import numpy as np
+import OpenEXR
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from recon.capture.layout import find_layout, find_manifest
 from recon.capture.listing import Listing
 from recon.capture.posing import world_from_camera
+from recon.capture.reading import read_capture
 from recon.errors import InvalidCameras
 from recon.frames import CAMERA_GL_FROM_CAMERA
+from recon.settings import Settings
 
 WIDTH_PX, HEIGHT_PX, FOCAL_X_PX, FOCAL_Y_PX, PRINCIPAL_X_PX, PRINCIPAL_Y_PX = 640, 480, 500.0, 505.0, 322.5, 238.25
 
@@ -281,3 +285,52 @@ def test_a_foreign_metadata_file_is_no_recording():
     """metadata.json without poses does not make a folder of flat pairs a Record3D export."""
     files = {f"{role}_{i}.png": b"" for role in ("view", "depth") for i in range(6)} | {"metadata.json": b"{}"}
     assert find_layout(list(files), files.__getitem__, None).kind == "flat_pairs"
+
+
+SHRINK = 10
+"""The pictures on disk are this many times smaller than the cameras state: same field of view."""
+
+
+def write_folder(files, folder, depth_step_m):
+    """Real pictures in place of the empty contents: a disc, a metre away, in front of nothing."""
+    height, width = HEIGHT_PX // SHRINK, WIDTH_PX // SHRINK
+    rows, columns = np.indices((height, width))
+    disc = (rows - height / 2) ** 2 + (columns - width / 2) ** 2 < 15**2
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folders = name.split("/")
+        if content:
+            path.write_bytes(content)
+        elif path.suffix == ".exr":
+            channels = {"Z": np.where(disc, 1.0, 0.0).astype(np.float32)}
+            OpenEXR.File({"type": OpenEXR.scanlineimage}, channels).write(str(path))
+        elif "depth" in folders:
+            Image.fromarray(np.where(disc, round(1 / depth_step_m), 0).astype(np.uint16)).save(path)
+        elif "mask_visib" in folders:
+            Image.fromarray((255 * disc).astype(np.uint8)).save(path)
+        else:
+            Image.fromarray(np.where(disc[..., None], (200, 60, 30), (90, 120, 90)).astype(np.uint8)).save(path)
+    return disc
+
+
+@pytest.mark.parametrize(
+    ("kind", "depth_step_m"), [("bop_scene", 1e-4), ("colmap_text", 1e-3), ("polycam_raw", 1e-3), ("record3d", 1.0)]
+)
+def test_a_folder_of_each_format_becomes_a_capture(kind, depth_step_m, tmp_path):
+    """Real files of every format: cameras at the pictures' size, depth in metres, the object cut out."""
+    poses_m = [rigid(Rotation.from_rotvec([0.1 * i, 0.4 * i, 0]).as_matrix(), (0.3 * i, 0, -1)) for i in range(3)]
+    disc = write_folder(WRITERS[kind](poses_m), tmp_path, depth_step_m)
+    capture = read_capture(tmp_path, Settings())
+    assert (capture.layout, capture.cameras_source, capture.is_metric) == (kind, "given", True)
+    shrink = 1 if kind == "bop_scene" else SHRINK  # BOP states no size: its numbers are the picture's own
+    for view, expected in zip(capture.views, poses_m, strict=True):
+        intrinsics = view.posed_camera.intrinsics
+        assert (intrinsics.width_px, intrinsics.height_px) == (WIDTH_PX // SHRINK, HEIGHT_PX // SHRINK)
+        assert intrinsics.focal_x_px == pytest.approx(FOCAL_X_PX / shrink)
+        assert intrinsics.principal_y_px == pytest.approx(PRINCIPAL_Y_PX / shrink)
+        torch.testing.assert_close(view.posed_camera.world_from_camera, torch.from_numpy(expected), atol=1e-9, rtol=0)
+        assert torch.equal(view.depth.valid_mask, torch.from_numpy(disc))
+        assert view.depth.depth_z[view.depth.valid_mask].min() == pytest.approx(1.0, abs=1e-3)
+        assert torch.equal(view.foreground_alpha > 0.5, torch.from_numpy(disc))
+        assert view.photo_path.endswith((".png", ".jpg"))

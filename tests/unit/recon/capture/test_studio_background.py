@@ -5,28 +5,7 @@ import torch
 
 import scenes
 from recon.capture.studio_background import find_studio_object
-from recon.colour import linear_from_srgb, srgb_from_linear
-
-SIZE_PX = 160
-
-
-def photograph(scene, background, noise=0.004, has_shadow=False):
-    """A solid in front of an even colour with a slight gradient; the picture and the true coverage."""
-    rendered = scenes.render(scene, scenes.orbit6_cameras(scene, SIZE_PX)[0])
-    y, x = torch.meshgrid(torch.linspace(0, 1, SIZE_PX), torch.linspace(0, 1, SIZE_PX), indexing="ij")
-    backdrop = torch.tensor(background) * (1 - 0.06 * y[..., None])
-    if has_shadow:
-        bottom = torch.nonzero(rendered.alpha.amax(1) > 0.5).max() / SIZE_PX
-        backdrop = backdrop * (1 - 0.3 * torch.exp(-(((y - bottom) / 0.1) ** 2) - ((x - 0.5) / 0.3) ** 2))[..., None]
-    alpha = rendered.alpha[..., None]
-    # A pixel on the rim collects the light of both: it blends in linear light.
-    picture = srgb_from_linear(linear_from_srgb(rendered.image_srgb) * alpha + linear_from_srgb(backdrop) * (1 - alpha))
-    picture = picture + noise * torch.randn(picture.shape, generator=torch.Generator().manual_seed(0))
-    return (picture.clamp(0, 1) * 255).round() / 255, rendered
-
-
-def iou(coverage, alpha):
-    return float(((coverage > 0.5) & (alpha > 0.5)).sum() / ((coverage > 0.5) | (alpha > 0.5)).sum())
+from studio_scenes import SIZE_PX, iou, photograph, white_on_white
 
 
 @pytest.mark.parametrize("background", [(1.0, 1.0, 1.0), (0.5, 0.52, 0.5), (0.1, 0.1, 0.12), (0.2, 0.7, 0.3)])
@@ -76,3 +55,13 @@ def test_an_empty_studio_has_an_empty_mask():
     found = find_studio_object(empty)
     assert found is not None
     assert not (found.coverage > 0.5).any()
+
+
+@pytest.mark.parametrize("make", [scenes.cube, scenes.toy, scenes.torus])
+def test_a_shaded_white_object_on_white_is_found(make):
+    """An object hardly darker than the white behind it, at most 0.9 of white, is not taken for a shadow."""
+    scene = make()
+    picture, alpha = white_on_white(scene)
+    found = find_studio_object(picture)
+    assert found is not None
+    assert iou(found.coverage, alpha) > 0.95

@@ -91,6 +91,23 @@ def test_stages_are_entered_in_order_and_facts_are_told() -> None:
     assert set(result.history[0].terms) == {"depth_m", "outline_m", "step_m"}
 
 
+@pytest.mark.parametrize(
+    ("fit", "disagree", "bends"),
+    [("balanced", True, True), ("balanced", False, False), ("depth", True, False), ("photos", False, True)],
+)
+def test_fit_says_when_the_mesh_is_bent_to_the_photographs(fit: str, disagree: bool, bends: bool) -> None:
+    """balanced bends where photographs disagree, depth never, photos always; who disagrees is told in words."""
+    entered: list[tuple[str, float]] = []
+    capture = replace(geometry_scenes.photographed("sphere", size_px=64), photographs_disagree=disagree)
+    context = context_with(lambda stage, fraction: entered.append((stage, fraction)), [])
+    result = NvdiffrecModel().reconstruct(capture, SETTINGS.model_copy(update={"fit": fit}), context)
+    assert ("photo_fit_moved_percent_mean" in result.facts) == bends
+    assert bool(result.warnings) == (bends and disagree)
+    fractions = [fraction for stage, fraction in entered if stage == "optimise"]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] <= 1
+
+
 def test_cancelling_stops_the_model() -> None:
     """``Cancelled`` from the context leaves the model as it is."""
 

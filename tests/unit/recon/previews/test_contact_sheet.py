@@ -86,6 +86,15 @@ def test_photographs_without_alpha_show_their_background() -> None:
         assert np.abs(corner - expected).max() <= 1
 
 
+def test_an_inferred_mask_is_drawn_on_its_photograph() -> None:
+    """The line of the mask lies over the photograph, unless the photograph is transparent and says it itself."""
+    capture = meshes.box_capture()
+    for source, is_drawn in (("table", True), ("alpha", False)):
+        views = (replace(capture.views[0], mask_source=source), *capture.views[1:])
+        photograph = tile(sheet_of(replace(capture, views=views)), 0, 0)
+        assert (np.abs(photograph - bytes_of(OUTLINE_SRGB)).max(-1) <= 1).any() == is_drawn
+
+
 def test_scores_are_printed_where_known() -> None:
     """A score changes the caption of its view only."""
     capture = meshes.box_capture()

@@ -1,0 +1,100 @@
+"""Bending a mesh to photographs: outlines meet, colours agree, and what nobody objects to stays."""
+
+from dataclasses import replace
+
+import torch
+
+import geometry_scenes
+import texture_scenes
+from recon.optimise import PhotoFit, fit_to_photographs
+from recon.optimise.photo_terms import blurred_layers, contour_px, photometric_term, reaching_term
+from recon.remesh import find_edges
+from recon.scene import TriangleMesh, batch_cameras
+
+RASTER = texture_scenes.rasterizer()
+SIZE_PX = 96
+CAPTURE = geometry_scenes.photographed("sphere", "orbit6", SIZE_PX)
+CPU = torch.device("cpu")
+PIXEL_M = geometry_scenes.observed("sphere", "orbit6", SIZE_PX).pixel_m
+
+
+def dented(depth_share: float, subdivisions: int = 3) -> TriangleMesh:
+    """The sphere, squeezed along x."""
+    mesh = texture_scenes.ball(subdivisions)
+    centre = mesh.positions_world.mean(0)
+    return TriangleMesh(
+        (mesh.positions_world - centre) * torch.tensor([1 - depth_share, 1.0, 1.0]) + centre, mesh.faces
+    )
+
+
+def fitted(mesh: TriangleMesh) -> PhotoFit:
+    return fit_to_photographs(mesh, CAPTURE, RASTER, lambda share: None)
+
+
+def test_a_wrong_shape_is_bent_to_the_photographs() -> None:
+    """A sphere squeezed by 8 % comes back from photographs alone to a third of its error; its faces stay."""
+    start = dented(0.08)
+    fit = fitted(start)
+    before, after = (geometry_scenes.error_m("sphere", mesh).mean() for mesh in (start, fit.mesh))
+    assert after < before / 3
+    assert torch.equal(fit.mesh.faces, start.faces)
+    assert fit.difference_after < fit.difference_before
+    assert fit.moved_mean > 0.005
+
+
+def test_a_right_shape_is_left_alone() -> None:
+    """Photographs that agree with the mesh leave its surface within an eighth of a pixel on average."""
+    fit = fitted(dented(0.0))
+    assert geometry_scenes.error_m("sphere", fit.mesh).mean() < PIXEL_M / 8
+    assert fit.moved_mean < 0.003
+
+
+def test_the_shift_of_a_photograph_is_its_cameras_and_not_the_meshs() -> None:
+    """A photograph that was moved, with the similarity that says so, bends nothing."""
+    view = CAPTURE.views[0]
+    shift = torch.tensor([[1.0, 0, 3], [0, 1, -2]], dtype=torch.float64)
+    moved = replace(
+        view,
+        image_srgb=view.image_srgb.roll((-2, 3), (0, 1)),
+        photo_alpha=view.foreground_alpha.roll((-2, 3), (0, 1)),
+        image_from_camera=shift,
+    )
+    capture = replace(CAPTURE, views=(moved, *CAPTURE.views[1:]))
+    fit = fit_to_photographs(dented(0.0), capture, RASTER, lambda share: None)
+    assert geometry_scenes.error_m("sphere", fit.mesh).mean() < PIXEL_M / 6
+
+
+def test_the_user_is_told_how_much_and_where() -> None:
+    """The sentence names the views in which the surface moved most; the facts hold every view."""
+    fit = PhotoFit(dented(0.0), 0.011, 0.025, {"front": 0.02, "top": 0.03, "left": 0.001}, 0.21, 0.12)
+    assert "1.1%" in fit.warning()
+    assert "top (3.0%) and front (2.0%)" in fit.warning()
+    assert fit.facts()["photo_fit_moved_percent_left"] == 0.1
+
+
+def test_colours_agree_on_the_true_shape_only() -> None:
+    """The photographs' difference is small on the sphere they show, and grows on a squeezed one."""
+    cameras = batch_cameras([view.posed_camera for view in CAPTURE.views], SIZE_PX, SIZE_PX, CPU)
+    layers = blurred_layers(CAPTURE.views, 1.5, CPU)
+    difference = []
+    for mesh in (dented(0.0), dented(0.08)):
+        fragments = RASTER.rasterize(mesh.positions_world, mesh.faces, cameras)
+        difference.append(photometric_term(mesh, fragments, cameras, layers, RASTER).difference)
+    assert difference[0] < 0.02
+    assert difference[1] > 1.5 * difference[0]
+
+
+def test_photographed_contours_pull_a_small_mesh_outwards() -> None:
+    """On a mesh that is too small every row asks for growth, along a unit direction away from its middle."""
+    mesh = texture_scenes.ball(3)
+    centre = mesh.positions_world.mean(0)
+    small = TriangleMesh((mesh.positions_world - centre) * 0.95 + centre, mesh.faces)
+    cameras = batch_cameras([view.posed_camera for view in CAPTURE.views], SIZE_PX, SIZE_PX, CPU)
+    fragments = RASTER.rasterize(small.positions_world, small.faces, cameras)
+    contours = [contour_px(view) for view in CAPTURE.views]
+    term = reaching_term(small, find_edges(small.faces), fragments, cameras, contours, 6.0)
+    outwards = small.positions_world[term.ends].mean(1) - centre
+    assert len(term.ends) > 200
+    assert torch.allclose(term.directions_world.norm(dim=1), torch.ones(len(term.ends)), atol=1e-5)
+    assert (term.residuals_m < 0).all()
+    assert float(((term.directions_world * outwards).sum(1) > 0).float().mean()) > 0.95
