@@ -9,6 +9,7 @@ import torch
 import geometry_scenes
 from recon.errors import ObjectNotFound
 from recon.geometry import Geometry, build_geometry
+from recon.geometry.build import choose_resolution
 from recon.observations import observe
 from recon.settings import FusionSettings
 
@@ -33,6 +34,13 @@ def test_solids_are_built_closed_and_in_place(name: str, euler_number: int, mean
     error_px = geometry_scenes.error_m(name, mesh) / geometry_scenes.observed(name).pixel_m
     assert error_px.mean() < mean_px
     assert error_px.max() < 1
+
+
+def test_the_grid_follows_the_pixels() -> None:
+    """Two pixels a voxel along the longest side, an even number, within what is worth it and affordable."""
+    seen = geometry_scenes.observed("sphere")
+    for pixels_along, expected in ((300, 150), (1000, 192), (20, 96)):
+        assert choose_resolution(seen, pixels_along * seen.pixel_m) == expected
 
 
 def test_the_grid_is_the_one_asked_for() -> None:
