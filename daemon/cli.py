@@ -16,13 +16,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from daemon import folders, logs, names
-from daemon.config import Config, check_folders, load_config
+from daemon import config_commands, folders, logs, names
+from daemon.config import Config, load_config
 from daemon.errors import ConfigError, DaemonError, ExitCode, Failure, failure_from_error
 from daemon.intake import Look, Memory, Verdict, look
 from daemon.jobs import Job
 from daemon.options import JobOptions
 from daemon.outcome import iso_time
+from daemon.preflight import load_checked_config
 from daemon.share import ShareLock, check_share, create_share
 from daemon.store import Store, open_store_for_reading
 from recon.errors import ReconError
@@ -36,6 +37,8 @@ State = Annotated[
     Path | None, typer.Option("--state", help="The daemon's private folder; overrides the configuration.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
+
+app.add_typer(config_commands.app, name="config")
 
 STALE_HEALTH_S = 60.0
 
@@ -61,9 +64,8 @@ def serve(config: ConfigFile = None, root: Root = None, state: State = None) -> 
     """Serve a share until stopped (SIGTERM or Ctrl-C)."""
     from daemon.supervisor import serve_share
 
-    settings = load_config(config, root=root, state=state)
+    settings = load_checked_config(config, root=root, state=state)
     logs.configure(settings.log)
-    check_folders(settings)
     check_share(settings)
     lock = ShareLock(settings)
     try:

@@ -109,7 +109,9 @@ class Executor:
         self.report_fd, child_report_fd = os.pipe()
         os.set_blocking(self.report_fd, False)
         # The child sees the modules that we see, and nothing that lies in the current folder by chance.
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        # It decodes strangers' pictures and has no business with the operator's passwords.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MESHDROP_NOTIFY")}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         if self._gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = str(self._gpu)
         # Threads that spin while they wait cost several times the work itself when the cores are shared.
