@@ -18,7 +18,8 @@ from rich.table import Table
 
 from daemon import config_commands, folders, logs, names
 from daemon.config import Config, load_config
-from daemon.errors import ConfigError, DaemonError, ExitCode, Failure, failure_from_error
+from daemon.errors import DaemonError, ExitCode, Failure, failure_from_error
+from daemon.health import read_health
 from daemon.intake import Look, Memory, Verdict, look
 from daemon.jobs import Job
 from daemon.options import JobOptions
@@ -39,8 +40,6 @@ State = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
 
 app.add_typer(config_commands.app, name="config")
-
-STALE_HEALTH_S = 60.0
 
 
 def main() -> None:
@@ -322,23 +321,15 @@ def _put(area: Path, name: str, file: str) -> None:
 
 @app.command()
 def health(config: ConfigFile = None, root: Root = None, state: State = None, as_json: AsJson = False) -> None:
-    """Exit 0 if the daemon's loop turns and the share is there."""
-    settings = load_config(config, root=root, state=state)
-    file = settings.state / "health.json"
-    try:
-        report = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):
-        raise ConfigError(f"{file} cannot be read; has the daemon run?") from None
-    age_s = time.time() - report["time_s"]
-    is_healthy = age_s < STALE_HEALTH_S and report["is_online"]
+    """Exit 0 if all is well with the daemon, the share, the disks and the workers; else say what is not."""
+    report = read_health(load_config(config, root=root, state=state).state)
     if as_json:
-        typer.echo(json.dumps(report | {"age_s": age_s, "is_healthy": is_healthy}))
+        typer.echo(json.dumps(report))
     else:
-        typer.echo(
-            f"{'healthy' if is_healthy else 'unhealthy'}; last sign {age_s:.0f} s ago;"
-            f" {report['offline_reason'] or 'online'}"
-        )
-    raise typer.Exit(ExitCode.OK if is_healthy else ExitCode.UNHEALTHY)
+        typer.echo(f"{'healthy' if report['is_healthy'] else 'unhealthy'}; last sign {report['age_s']:.0f} s ago")
+        for problem in report["problems"]:
+            typer.echo(names.shown(problem))
+    raise typer.Exit(ExitCode.OK if report["is_healthy"] else ExitCode.UNHEALTHY)
 
 
 @app.command()
