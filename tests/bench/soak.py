@@ -9,17 +9,20 @@ filled, and the last.
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parents[2]))
+IMPORTED_FROM = (Path(__file__).parents[2], Path(__file__).parents[1])
+sys.path[:0] = map(str, IMPORTED_FROM)
 
-import fakes
-from served import DaemonProcess, jobs_on_record, wait_until
+import fakes  # noqa: E402
+from daemon.share import create_share  # noqa: E402
+from served import jobs_on_record, wait_until  # noqa: E402
 
 IN_FLIGHT = 40
 """Folders that lie in inbox/ at the same time."""
@@ -54,6 +57,23 @@ class Growth:
     outcomes: dict[str, int]
 
 
+def start_daemon(base: Path) -> subprocess.Popen[bytes]:
+    """``meshdrop serve`` with short times and the stand-in for the reconstruction."""
+    create_share(base / "share")
+    configuration = base / "meshdrop.toml"
+    configuration.write_text(
+        f'root = "{base}/share"\nstate = "{base}/state"\n'
+        "[intake]\nscan_s = 0.2\nsettle_s = 0.1\n"
+        '[worker]\nentry = "fakes:reconstruct"\npreload = []\nmax_jobs = 200\n'
+    )
+    with (base / "daemon.log").open("wb") as log_stream:
+        return subprocess.Popen(
+            [sys.executable, "-m", "daemon", "serve", "--config", str(configuration)],
+            stderr=log_stream,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, IMPORTED_FROM))},
+        )
+
+
 def take_sample(pid: int, state: Path, jobs: int, started_s: float) -> Sample:
     """Look at the process from outside, as an operator would."""
     status = Path(f"/proc/{pid}/status").read_text("ascii")
@@ -76,9 +96,9 @@ def is_settled(inbox: Path, state: Path) -> bool:
 
 def soak(base: Path, job_count: int, sample_count: int = 20) -> tuple[list[Sample], Growth]:
     """Run the jobs in batches and look at the daemon after each, when it has nothing to do."""
-    daemon = DaemonProcess(base, worker={"max_jobs": 200})
+    daemon = start_daemon(base)
     inbox, state = base / "share/inbox", base / "state"
-    assert wait_until((state / "health.json").exists)
+    assert wait_until((state / "health.json").exists), (base / "daemon.log").read_text()
     samples: list[Sample] = []
     started_s = time.monotonic()
     dropped = 0
@@ -94,7 +114,8 @@ def soak(base: Path, job_count: int, sample_count: int = 20) -> tuple[list[Sampl
         assert wait_until(lambda: is_settled(inbox, state), 300), "the daemon does not finish its jobs"
         samples.append(take_sample(daemon.pid, state, dropped, started_s))
     starts = int(json.loads((state / "health.json").read_text())["workers"][0]["starts"])
-    daemon.stop()
+    daemon.terminate()
+    assert daemon.wait(30) == 0
     return samples, growth(samples, starts, state)
 
 
