@@ -333,6 +333,15 @@ def health(config: ConfigFile = None, root: Root = None, state: State = None, as
 
 
 @app.command()
+def backup(file: Path, config: ConfigFile = None, state: State = None) -> None:
+    """Copy the job table into a new file; the daemon may go on meanwhile."""
+    from daemon.backup import back_up
+
+    count = back_up(load_config(config, state=state).database, file)
+    typer.echo(f"{file}: {count} jobs")
+
+
+@app.command()
 def doctor(config: ConfigFile = None, root: Root = None, state: State = None, as_json: AsJson = False) -> None:
     """Test the share, the disk, the job table, the GPU and the models, and say what to do."""
     from daemon.doctor import Finding, examine
