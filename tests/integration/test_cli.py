@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import fakes
 from daemon import cli
 from daemon.cli import app
-from daemon.errors import ExitCode
+from daemon.errors import ConfigError, ExitCode
 from served import served
 
 
@@ -133,9 +133,12 @@ def test_status_show_and_health_read_what_the_daemon_wrote(shell: Shell) -> None
 def test_health_of_a_silent_daemon_is_bad(shell: Shell) -> None:
     """A loop that stopped turning long ago is unhealthy."""
     (shell.base / "state").mkdir()
-    old = {"time_s": 0, "is_online": True, "offline_reason": ""}
-    (shell.base / "state/health.json").write_text(json.dumps(old))
-    assert shell.run("health")[0] == ExitCode.UNHEALTHY
+    with pytest.raises(ConfigError, match="has the daemon run"):
+        shell.run("health")
+    (shell.base / "state/health.json").write_text(json.dumps({"time_s": 0, "problems": []}))
+    status, output = shell.run("health")
+    assert status == ExitCode.UNHEALTHY
+    assert "the daemon has said nothing" in output
 
 
 def test_cancel_and_retry_do_what_a_user_does(shell: Shell) -> None:

@@ -5,6 +5,8 @@ import hashlib
 import hmac
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 import fakes
 from daemon.config import NotifyConfig
 from daemon.notify import Notifier
+from daemon.share import create_share
 from receivers import http_receiver, mail_receiver, unused_port
 from served import served, wait_until
 
@@ -155,3 +158,45 @@ def test_a_stuck_queue_is_told_once(tmp_path: Path) -> None:
             assert not board.health.is_stuck
             assert wait_until(lambda: len(receiver.requests) == 1, 30)
     assert "the queue is stuck" in receiver.requests[0].body.decode()
+
+
+def test_secrets_stay_with_the_sender(tmp_path: Path) -> None:
+    """No log, status file, published file, process argument or worker's environment holds a password or secret."""
+    create_share(tmp_path / "share")
+    with http_receiver() as receiver:
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "MESHDROP_ROOT": str(tmp_path / "share"),
+            "MESHDROP_STATE": str(tmp_path / "state"),
+            "MESHDROP_INTAKE__SETTLE_S": "0.1",
+            "MESHDROP_LOG__LEVEL": "debug",
+            "MESHDROP_WORKER__ENTRY": "fakes:reconstruct",
+            "MESHDROP_WORKER__PRELOAD": "[]",
+            "MESHDROP_NOTIFY__TARGETS": json.dumps({"studio": f"json://anna:hushhush@127.0.0.1:{receiver.port}/"}),
+            "MESHDROP_NOTIFY__WEBHOOKS": json.dumps(
+                {"farm": {"url": f"http://127.0.0.1:{unused_port()}/", "secret": SECRET}}
+            ),
+        }
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "daemon", "serve"], env=environment, stderr=(tmp_path / "stderr").open("wb")
+        )
+        try:
+            fakes.write_job(tmp_path / "share/inbox/shoe")
+            assert wait_until(lambda: len(receiver.requests) == 1, 30), (tmp_path / "stderr").read_text()
+            health = json.loads((tmp_path / "state/health.json").read_text())
+            worker = Path(f"/proc/{health['workers'][0]['pid']}")
+            assert b"MESHDROP_ROOT" in (worker / "environ").read_bytes()
+            assert b"NOTIFY" not in (worker / "environ").read_bytes()
+            children = Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()
+            commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children]
+            (sender,) = [command for command in commands if b"daemon.sender" in command]
+            assert b"hushhush" not in sender
+        finally:
+            daemon.terminate()
+            assert daemon.wait(30) == 0
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"stderr", "health.json", "result.json", "notify.log", "jobs.sqlite3"} <= {path.name for path in written}
+    for path in written:
+        data = path.read_bytes()
+        assert b"hushhush" not in data, path
+        assert SECRET.removeprefix("whsec_").encode() not in data, path
