@@ -5,9 +5,9 @@ The file is rewritten every two seconds, so its age says whether the loop turns.
 
 import json
 import os
+import platform
 import secrets
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -72,6 +72,7 @@ class Health:
         self._dispatch = dispatch
         self._clock = clock
         self._started_s = clock()
+        self._own_versions = {"meshdrop": metadata.version("meshdrop"), "python": platform.python_version()}
         self._write_error = ""
         self._next_write_test_s = 0.0
         self._ready_s = [self._started_s] * len(dispatch.executors)
@@ -175,9 +176,8 @@ class Health:
         }
 
     def _versions(self) -> dict[str, str]:
-        own = {"meshdrop": metadata.version("meshdrop"), "python": ".".join(map(str, sys.version_info[:3]))}
         probes = [executor.probe for executor in self._dispatch.executors if executor.probe]
-        return own | (probes[0].versions if probes else {})
+        return self._own_versions | (probes[0].versions if probes else {})
 
 
 def free_bytes(folder: Path) -> int:

@@ -6,6 +6,7 @@ daemon, as Prometheus expects of them.
 
 import re
 import resource
+from collections import Counter as Counts
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from prometheus_client import (
     write_to_textfile,
 )
 
-from daemon.jobs import Job, JobState
+from daemon.jobs import ACTIVE, Job, JobState
 from daemon.ledger import Ledger
 from recon.progress import STAGES
 
@@ -50,6 +51,8 @@ class Metrics:
         self._stage_s = self._histogram("meshdrop_stage_seconds", "Time in one stage", "model", "stage")
         self._wait_s = self._histogram("meshdrop_queue_wait_seconds", "From complete to running")
         self._gauges: dict[str, Gauge] = {}
+        # Asked once: the table grows for years, and these numbers are written every two seconds.
+        self._ended_count = Counts(ledger.store.counts())
         ledger.listeners.append(self.note)
 
     def note(self, job: Job) -> None:
@@ -58,6 +61,7 @@ class Metrics:
             self._wait_s.observe(max(job.started_at_s - job.queued_at_s, 0.0))
         if job.is_active:
             return
+        self._ended_count[job.state.value] += 1
         self._ended.labels(job.state.value, job.model).inc()
         if job.failure is not None:
             self._errors.labels(job.failure.code.value).inc()
@@ -92,9 +96,10 @@ class Metrics:
         return self._gauges[name]
 
     def _set_jobs(self) -> None:
-        jobs, counts = self._gauge("meshdrop_jobs", "Jobs on record by state", "state"), self._ledger.store.counts()
+        jobs = self._gauge("meshdrop_jobs", "Jobs on record by state", "state")
         for state in JobState:
-            jobs.labels(state.value).set(counts.get(state.value, 0))
+            count = self._ledger.count(state) if state in ACTIVE else self._ended_count[state.value]
+            jobs.labels(state.value).set(count)
 
     def _set_daemon(self, report: dict[str, Any]) -> None:
         share, queue = report["share"], report["queue"]

@@ -5,6 +5,7 @@ Importing this module loads no numerical library; ``python -m recon.gpu_probe`` 
 """
 
 import json
+import platform
 import sys
 import time
 from importlib import metadata
@@ -105,7 +106,7 @@ def model_needs() -> dict[str, int]:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the distributions that matter."""
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    found = {"python": platform.python_version()}
     for name in VERSIONS_OF:
         try:
             found[name] = metadata.version(name)

@@ -137,5 +137,11 @@ def test_metrics_count_what_happened(tmp_path: Path) -> None:
     assert samples["meshdrop_stage_seconds_count", "nvdiffrec", "texture"] == 1
     assert samples["meshdrop_stage_seconds_sum", "nvdiffrec", "texture"] == pytest.approx(0.25)
     assert samples["meshdrop_healthy",] == samples["meshdrop_share_writable",] == 1
+    with served(tmp_path) as share:
+        share.supervisor.board.write_health()
+        text = (share.config.state / "metrics.prom").read_text()
+    # After a restart the table is still counted whole; what is counted since the start begins again.
+    assert 'meshdrop_jobs{state="done"} 1.0' in text
+    assert "meshdrop_jobs_ended_total{" not in text
     assert 0 <= time.time() - samples["meshdrop_last_scan_timestamp_seconds",] < 60
     assert samples["meshdrop_resident_bytes",] > 1 << 20
