@@ -73,7 +73,7 @@ def test_every_line_is_explained_or_plain() -> None:
     assert unexplained == []
 
 
-@pytest.mark.needs("systemd-sysusers")
+@pytest.mark.needs("root", "systemd-sysusers")
 def test_files_are_installed(tmp_path: Path) -> None:
     """Account, share, configuration and unit are where the unit expects them, with the documented rights."""
     command = [str(REPOSITORY / "systemd" / "install"), "--files", str(tmp_path)]

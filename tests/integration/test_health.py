@@ -64,6 +64,7 @@ def test_a_gpu_that_fails_is_said_and_comes_back(tmp_path: Path, monkeypatch: py
         assert share.job("shoe").attempts == 1
 
 
+@pytest.mark.needs("root", "mount")
 def test_a_share_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     """Mounted read-only it can still be listed; only writing tells."""
     with served(tmp_path) as share:

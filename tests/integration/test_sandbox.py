@@ -20,7 +20,7 @@ from daemon.share import create_share
 from sandbox import NOT_TRIED, SHARE, STATE, TRIED, UID, command_in_sandbox, directives, value_of
 from served import wait_until
 
-pytestmark = pytest.mark.needs("bwrap", "systemd-analyze")
+pytestmark = pytest.mark.needs("root", "bwrap", "systemd-analyze")
 
 ESCAPES = """
 import ctypes, errno, json, os, resource, socket, time
