@@ -108,7 +108,8 @@ class Builder:
         for name in ("proc", "dev", "sys"):
             self._mount(["--rbind", f"/{name}"], folder / "root" / name)
         environment = dict(parent.environment) if parent else {"PATH": "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"}
-        say(f"stage {stage.name}: {'on ' if parent else 'over this machine, not over '}{stage.base}")
+        base = re.sub(r"\$\{(\w+)\}", lambda name: self._arguments[name.group(1)], stage.base)
+        say(f"stage {stage.name}: {'on ' if parent else 'over this machine, not over '}{base}")
         image = Image(folder / "root", environment)
         if parent:
             image.user, image.folder = parent.user, parent.folder
