@@ -50,12 +50,6 @@ class IntakeConfig(Table):
     give_up_after_s: Seconds = 86_400.0
     """How long a passing trouble (disk full, share not writable) may last before it fails the job."""
 
-    @model_validator(mode="after")
-    def _leave_time_to_settle(self) -> Self:
-        if self.settle_s >= self.incomplete_after_s:
-            raise ValueError("incomplete_after_s must be longer than settle_s, or no folder ever becomes complete")
-        return self
-
 
 class LimitsConfig(Table):
     """What is refused before any picture is decoded."""

@@ -270,7 +270,9 @@ def test_drop_ins_name_real_directives() -> None:
 
 
 def test_diagrams_have_a_kind() -> None:
-    """Every Mermaid block begins with a kind that Mermaid knows; architecture shows flow, states and cancellation."""
+    """Every Mermaid block begins with a known kind and holds no semicolon, which would end a statement in mid-sentence;
+    the architecture page shows flow, states and cancellation."""
+    assert [text for _, text in blocks("mermaid") if ";" in text] == []
     kinds = [(document, text.split()[0]) for document, text in blocks("mermaid")]
     assert {kind for _, kind in kinds} <= {"flowchart", "stateDiagram-v2", "sequenceDiagram"}
     assert {kind for document, kind in kinds if document == "docs/architecture.md"} == {

@@ -96,7 +96,6 @@ def test_all_mistakes_are_named_with_their_lines(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("[intake]\nsettle_s = 900", "incomplete_after_s must be longer than settle_s"),
         ("[limits]\nmax_file_bytes = 20\nmax_job_bytes = 10", "max_file_bytes must not be larger"),
         ("[worker]\ngpus = [-1]", "worker.gpus.0"),
         (f'[notify.targets]\na = "json://h"\n[notify.webhooks.a]\nurl = "https://h"\n{SECRET}', "share the name a"),
