@@ -104,11 +104,13 @@ def command_in_sandbox(
     arguments = ["bwrap", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
     arguments += ["--ro-bind", "/proc/sys", "/proc/sys"]
     arguments += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup", "--unshare-net"]
-    for hidden in HIDDEN:
-        arguments += ["--perms", "1777", "--tmpfs", hidden]
-    # The interpreter of a developer may lie in a home folder, and what tests made in /tmp.
-    for folder in sorted({Path(sys.base_prefix), Path(sys.prefix), REPOSITORY, *readable}):
-        if any(Path(hidden) in folder.parents for hidden in HIDDEN):
+    # The interpreter of a developer may lie in a home folder, a checkout in a closed one, and what tests made in /tmp.
+    needed = sorted({Path(sys.base_prefix), Path(sys.prefix), REPOSITORY, *readable})
+    hidden = {*map(Path, HIDDEN), *(closed for folder in needed for closed in closed_parents(folder))}
+    for place in sorted(hidden):
+        arguments += ["--perms", "1777", "--tmpfs", str(place)]
+    for folder in needed:
+        if hidden & set(folder.parents):
             for parent in reversed(folder.parents[:-1]):
                 arguments += ["--perms", "0755", "--dir", str(parent)]
             arguments += ["--ro-bind", str(folder), str(folder)]
@@ -127,6 +129,12 @@ def command_in_sandbox(
         arguments += ["--setenv", name, value]
     launcher = Path(__file__).with_name("sandbox_launcher.py")
     return [*arguments, sys.executable, "-P", str(launcher), _specification(), *command]
+
+
+def closed_parents(folder: Path) -> list[Path]:
+    """The folder around this one, nearest to the root, that only its owner may enter; empty where there is none."""
+    closed = [parent for parent in folder.parents if not parent.stat().st_mode & 0o001]
+    return closed[-1:]
 
 
 def _specification() -> str:
