@@ -326,19 +326,20 @@ def health(config: ConfigFile = None, root: Root = None, state: State = None, as
     if as_json:
         typer.echo(json.dumps(report))
     else:
-        typer.echo(f"{'healthy' if report['is_healthy'] else 'unhealthy'}; last sign {report['age_s']:.0f} s ago")
+        age = "" if report["age_s"] is None else f"; last sign {report['age_s']:.0f} s ago"
+        typer.echo(("healthy" if report["is_healthy"] else "unhealthy") + age)
         for problem in report["problems"]:
             typer.echo(names.shown(problem))
     raise typer.Exit(ExitCode.OK if report["is_healthy"] else ExitCode.UNHEALTHY)
 
 
 @app.command()
-def backup(file: Path, config: ConfigFile = None, state: State = None) -> None:
+def backup(file: Path, config: ConfigFile = None, state: State = None, as_json: AsJson = False) -> None:
     """Copy the job table into a new file; the daemon may go on meanwhile."""
     from daemon.backup import back_up
 
     count = back_up(load_config(config, state=state).database, file)
-    typer.echo(f"{file}: {count} jobs")
+    typer.echo(json.dumps({"file": str(file), "jobs": count}) if as_json else f"{file}: {count} jobs")
 
 
 @app.command()

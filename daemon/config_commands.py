@@ -10,6 +10,7 @@ import typer
 from pydantic import BaseModel, SecretStr
 
 from daemon.config import Config, config_file
+from daemon.errors import ConfigError
 from daemon.preflight import load_checked_config
 
 app = typer.Typer(no_args_is_help=True, help="Check or show the configuration.")
@@ -20,10 +21,19 @@ MASK = "********"
 
 
 @app.command()
-def check(config: ConfigFile = None) -> None:
+def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Exit 0 if the daemon would start with this configuration; otherwise name every mistake with its line."""
-    load_checked_config(config)
-    typer.echo(f"{config_file(config) or 'the environment'}: the configuration is good")
+    try:
+        load_checked_config(config)
+    except ConfigError as error:
+        if not as_json:
+            raise
+        typer.echo(json.dumps({"mistakes": str(error).splitlines()}))
+        raise typer.Exit(error.exit_code) from None
+    if as_json:
+        typer.echo(json.dumps({"mistakes": []}))
+    else:
+        typer.echo(f"{config_file(config) or 'the environment'}: the configuration is good")
 
 
 @app.command()

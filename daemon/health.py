@@ -21,7 +21,6 @@ import structlog
 from daemon import names
 from daemon.config import Config
 from daemon.dispatch import Dispatch
-from daemon.errors import ConfigError
 from daemon.filing import Filing
 from daemon.jobs import ACTIVE, JobState
 from daemon.ledger import Ledger
@@ -221,16 +220,16 @@ def problems(report: dict[str, Any]) -> list[str]:
 def read_health(state: Path) -> dict[str, Any]:
     """What the daemon last said of itself, with the file's age and the verdict.
 
-    Raises:
-        ConfigError: There is no such file: the daemon has never run with this state folder.
+    Returns:
+        The content of health.json with ``age_s`` and ``is_healthy``; without such a file only these and ``problems``.
     """
     file = state / HEALTH_FILE
     try:
         report: dict[str, Any] = json.loads(file.read_text("utf-8"))
-        age_s = time.time() - float(report["time_s"])
+        age_s = round(time.time() - float(report["time_s"]), 1)
         found = list(report["problems"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise ConfigError(f"{file} cannot be read; has the daemon run?") from None
+        return {"problems": [f"no daemon has left a sign of life in {file}"], "age_s": None, "is_healthy": False}
     if age_s > STALE_S:
         found.insert(0, f"the daemon has said nothing for {age_s:.0f} s: it hangs or does not run")
-    return report | {"problems": found, "age_s": round(age_s, 1), "is_healthy": not found}
+    return report | {"problems": found, "age_s": age_s, "is_healthy": not found}

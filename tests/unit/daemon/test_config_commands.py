@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from daemon.cli import app
 from daemon.config import load_config
+from daemon.errors import ExitCode
 
 SECRETS = ("hushhush", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 
@@ -54,3 +55,13 @@ def test_check_says_that_all_is_well(file: Path) -> None:
     """One sentence and success."""
     finished = CliRunner().invoke(app, ["config", "check", "-c", str(file)])
     assert (finished.exit_code, finished.output) == (0, f"{file}: the configuration is good\n")
+
+
+def test_check_tells_scripts_every_mistake(file: Path) -> None:
+    """One document, with the exit code of a configuration that cannot be used."""
+    good = CliRunner().invoke(app, ["config", "check", "-c", str(file), "--json"])
+    assert (good.exit_code, json.loads(good.output)) == (0, {"mistakes": []})
+    file.write_text(file.read_text().replace("settle_s", "setle_s").replace("gpus = [1]", "gpus = [1, 1]"))
+    bad = CliRunner().invoke(app, ["config", "check", "-c", str(file), "--json"])
+    assert bad.exit_code == ExitCode.CONFIG
+    assert len(json.loads(bad.output)["mistakes"]) == 2
