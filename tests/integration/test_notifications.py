@@ -151,12 +151,13 @@ def test_a_stuck_queue_is_told_once(tmp_path: Path) -> None:
             share.until(lambda: share.states().get("slow") == "running")
             fakes.write_job(share.config.inbox / "next")
             share.until(lambda: board.health.is_stuck)
-            share.for_s(0.5)
+            assert wait_until(lambda: len(receiver.requests) == 1, 30)
+            share.for_s(1.0)
+            assert len(receiver.requests) == 1
             assert any("does not come forward" in problem for problem in board.health.report("")["problems"])
             (share.config.inbox / "slow/CANCEL").touch()
             share.until((share.config.done / "next").exists)
             assert not board.health.is_stuck
-            assert wait_until(lambda: len(receiver.requests) == 1, 30)
     assert "the queue is stuck" in receiver.requests[0].body.decode()
 
 
