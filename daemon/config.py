@@ -4,18 +4,18 @@ A key is set from the environment as ``MESHDROP_SECTION__KEY``, for example ``ME
 Lists and tables are written as JSON there.
 """
 
-import difflib
 import os
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from daemon.config_file import line_of, read_toml
 from daemon.errors import ConfigError
 from daemon.folders import TreeLimits
+from daemon.mistakes import explain, nearest
 
 Seconds = Annotated[float, Field(gt=0, le=1e7)]
 Bytes = Annotated[int, Field(ge=0)]
@@ -55,12 +55,23 @@ class LimitsConfig(Table):
     """What is refused before any picture is decoded."""
 
     max_files: Annotated[int, Field(ge=1)] = 2_000
+    """Files in one job, folders included."""
     max_depth: Annotated[int, Field(ge=1, le=16)] = 5
-    max_file_bytes: Bytes = 1 << 29
-    max_job_bytes: Bytes = 1 << 32
+    """Folders inside one another."""
+    max_file_bytes: Annotated[int, Field(ge=1)] = 1 << 29
+    """Largest single file."""
+    max_job_bytes: Annotated[int, Field(ge=1)] = 1 << 32
+    """All files of one job together."""
     max_image_pixels: Annotated[int, Field(ge=4096)] = 64_000_000
+    """Width times height of one picture."""
     max_archive_ratio: Annotated[float, Field(gt=1)] = 200.0
     """Unpacked bytes per packed byte above which an archive counts as a bomb."""
+
+    @model_validator(mode="after")
+    def _fit_a_file_into_a_job(self) -> Self:
+        if self.max_file_bytes > self.max_job_bytes:
+            raise ValueError("max_file_bytes must not be larger than max_job_bytes")
+        return self
 
     @property
     def tree(self) -> TreeLimits:
@@ -75,23 +86,34 @@ class WorkerConfig(Table):
     """The function that runs a job, as ``module:function``."""
     preload: tuple[str, ...] = ("recon.pipeline",)
     """Modules that a fresh worker loads before its first job."""
-    gpus: tuple[int, ...] = ()
+    gpus: tuple[Annotated[int, Field(ge=0)], ...] = ()
     """CUDA device numbers, one worker each; empty: one worker that sees all."""
     max_jobs: Annotated[int, Field(ge=1)] = 50
     """Jobs after which a worker is replaced by a fresh one."""
     max_attempts: Annotated[int, Field(ge=1, le=10)] = 2
+    """Runs of a job whose worker died, hung or ran out of memory."""
     job_timeout_s: Seconds = 3_600.0
+    """Longest time of one attempt."""
     stage_timeout_s: Seconds = 1_800.0
     """Longest time without a progress report."""
     heartbeat_timeout_s: Seconds = 120.0
     """Longest time without a sign of life; long, because native code may hold the interpreter."""
     start_timeout_s: Seconds = 300.0
+    """Longest time in which a fresh worker loads its modules."""
     cancel_grace_s: Seconds = 1.5
     """Time that a worker has to stop by itself before its process group is killed."""
     memory_bytes: Bytes = 0
     """Most memory that a worker may use; 0: no limit of ours."""
     output_bytes: Bytes = 1 << 33
     """Largest results of one job."""
+    probe_s: Seconds = 60.0
+    """Pause between tests of the GPU with a real kernel, in a worker that waits for a job."""
+
+    @model_validator(mode="after")
+    def _use_each_gpu_once(self) -> Self:
+        if len(set(self.gpus)) < len(self.gpus):
+            raise ValueError("gpus names a device twice")
+        return self
 
 
 class CancelConfig(Table):
@@ -112,16 +134,43 @@ class RetentionConfig(Table):
     """Old outcomes that are removed; 0 keeps them for ever."""
 
     done_after_s: Annotated[float, Field(ge=0)] = 0.0
+    """Age at which a folder in done/ is removed."""
     failed_after_s: Annotated[float, Field(ge=0)] = 0.0
+    """Age at which a folder in failed/ is removed."""
+
+
+TargetName = Annotated[str, Field(pattern=r"^[\w-]{1,64}$")]
+NotifyEvent = Literal["done", "failed", "cancelled", "stuck"]
+
+
+class Webhook(Table):
+    """A receiver of signed JSON messages, by the Standard Webhooks specification."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
+    """Where the message is posted; a name and password do not belong here."""
+    secret: Annotated[SecretStr, Field(min_length=24)]
+    """Shared with the receiver, who checks the signature with it: whsec_ and 24 to 64 bytes in base64."""
 
 
 class NotifyConfig(Table):
-    """Who hears of finished jobs."""
+    """Who hears of finished jobs and of a queue that is stuck."""
 
-    targets: dict[str, str] = {}
-    """Apprise URLs by name; a job.toml may name some of them."""
-    on: tuple[Literal["done", "failed", "cancelled"], ...] = ("done", "failed")
-    """Outcomes that all targets hear of, unless the job names its own."""
+    targets: dict[TargetName, SecretStr] = {}
+    """Apprise URLs (mail, chat, ...) by a name of your choice; a job.toml may name some of them."""
+    webhooks: dict[TargetName, Webhook] = {}
+    """Signed webhooks by name, each a table with url and secret; a job.toml may name them too."""
+    on: tuple[NotifyEvent, ...] = ("done", "failed", "stuck")
+    """What all targets hear of; a job that names its own targets is told to those alone."""
+    stuck_after_s: Seconds = 3_600.0
+    """The queue is stuck when jobs wait and no job has come forward for so long."""
+    give_up_after_s: Seconds = 86_400.0
+    """How long a message is offered to a receiver that does not answer."""
+
+    @model_validator(mode="after")
+    def _name_each_receiver_once(self) -> Self:
+        if twice := self.targets.keys() & self.webhooks.keys():
+            raise ValueError(f"targets and webhooks share the name {min(twice)}")
+        return self
 
 
 class LogConfig(Table):
@@ -130,6 +179,7 @@ class LogConfig(Table):
     format: Literal["auto", "json", "console"] = "auto"
     """auto: readable on a terminal, JSON otherwise."""
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important events that are written."""
 
 
 class Config(BaseSettings):
@@ -195,26 +245,37 @@ def load_config(file: Path | None = None, **overrides: object) -> Config:
         overrides: Top-level keys from the command line; they win over the file.
 
     Raises:
-        ConfigError: The file cannot be read, or a key or value is wrong; names the nearest valid key.
+        ConfigError: The file cannot be read, or keys or values are wrong: one line for each mistake, with its place
+            and the nearest valid key.
     """
-    data = _read_toml(file) | {key: value for key, value in overrides.items() if value is not None}
+    chosen = config_file(file)
+    data, text = read_toml(chosen) if chosen is not None else ({}, "")
     _refuse_unknown_environment(os.environ)
     try:
-        config = Config(**data)  # type: ignore[arg-type]  # validated right here
+        config = Config(**data | {key: value for key, value in overrides.items() if value is not None})  # type: ignore[arg-type]  # validated right here
+    except SettingsError as error:
+        raise ConfigError(f"environment: {error}") from None
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        mistakes = [f"{place_of(path, chosen, text)}{sentence}" for path, sentence in explain(error, Config)]
+        raise ConfigError("\n".join(mistakes)) from None
     return config.model_copy(update={"root": config.root.absolute(), "state": config.state.absolute()})
 
 
-def _read_toml(file: Path | None) -> dict[str, object]:
-    chosen = file or Path(os.environ.get("MESHDROP_CONFIG", DEFAULT_FILE))
-    is_asked_for = file is not None or "MESHDROP_CONFIG" in os.environ
-    if not is_asked_for and not chosen.exists():
-        return {}
-    try:
-        return tomllib.loads(chosen.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{chosen} cannot be read: {error}") from None
+def config_file(file: Path | None = None) -> Path | None:
+    """The file that ``load_config`` reads; None where none is asked for and none is installed."""
+    if file is not None or "MESHDROP_CONFIG" in os.environ:
+        return file or Path(os.environ["MESHDROP_CONFIG"])
+    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+
+
+def place_of(path: Sequence[int | str], file: Path | None, text: str) -> str:
+    """Where the operator wrote a key, as the beginning of a message: the variable, or file and line, or nothing."""
+    names = ["MESHDROP_" + "__".join(str(part) for part in path[:depth]).upper() for depth in range(len(path), 0, -1)]
+    for name in names:
+        if name in {variable.upper() for variable in os.environ}:
+            return f"environment variable {name}: "
+    line = line_of(text, path) if file is not None else None
+    return f"{file}:{line}: " if line is not None else ""
 
 
 def _refuse_unknown_environment(environment: Mapping[str, str]) -> None:
@@ -225,46 +286,22 @@ def _refuse_unknown_environment(environment: Mapping[str, str]) -> None:
             raise ConfigError(f"environment variable {name} is not known{nearest(top, valid)}")
 
 
-def nearest(word: str, valid: "set[str] | list[str]") -> str:
-    """A hint at the valid key that was probably meant, or an empty string."""
-    close = difflib.get_close_matches(word, sorted(valid), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def valid_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> set[str]:
-    """The keys that are allowed beside the last part of ``path``."""
-    for part in path[:-1]:
-        annotation = model.model_fields[str(part)].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return set()
-        model = annotation
-    return set(model.model_fields)
-
-
-def explain_first(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
-    """The first mistake of a validation as (key, sentence), with the nearest valid key for an unknown one."""
-    first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        hint = nearest(str(first["loc"][-1]), valid_keys(model, first["loc"]))
-        return key, f"unknown key {key!r}{hint}"
-    return key, f"{key}: {first['msg']}"
-
-
-def _explain(error: ValidationError) -> str:
-    return explain_first(error, Config)[1]
-
-
 def check_folders(config: Config) -> None:
     """Refuse a layout in which the daemon would eat its own output.
 
     Raises:
         ConfigError: The folders overlap, or STATE is inside a watched folder.
     """
-    state = config.state.resolve()
+    root, state = config.root.resolve(), config.state.resolve()
+    seen: dict[tuple[int, int], str] = {}
     for name in ("inbox", "done", "failed"):
-        folder = (config.root / name).resolve()
-        if folder.parent != config.root.resolve():
+        folder = (root / name).resolve()
+        if folder != root / name:
             raise ConfigError(f"{config.root / name} must be a plain folder inside the root, not a link to {folder}")
         if state == folder or folder in state.parents or state in folder.parents:
             raise ConfigError(f"state ({state}) and {folder} must not contain each other")
+        if folder.exists():
+            status = folder.stat()
+            other = seen.setdefault((status.st_dev, status.st_ino), name)
+            if other != name:
+                raise ConfigError(f"{other} and {name} in {root} are the same folder, mounted twice")

@@ -1,6 +1,5 @@
 """``meshdrop doctor``: is everything there that the daemon needs, and what to do about what is not."""
 
-import json
 import os
 import secrets
 import shutil
@@ -21,22 +20,10 @@ from daemon import names
 from daemon.config import Config, check_folders
 from daemon.errors import ConfigError
 from daemon.mounts import mount_of
+from recon.gpu_probe import Probe
 
 EVENT_PATIENCE_S = 1.0
 GPU_PATIENCE_S = 120.0
-
-_GPU_PROBE = """
-import json, torch
-found = []
-for index in range(torch.cuda.device_count()):
-    device = torch.device("cuda", index)
-    ones = torch.ones(1024, device=device)
-    assert (ones + ones).sum().item() == 2048.0
-    free, total = torch.cuda.mem_get_info(device)
-    found.append({"name": torch.cuda.get_device_name(device), "free_bytes": free, "total_bytes": total})
-print(json.dumps({"torch": torch.__version__, "cuda": torch.version.cuda, "gpus": found}))
-"""
-"""A real kernel with a checked result: nvidia-smi answers also where no program can use the GPU."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +50,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield _examine_moves(config)
     yield _examine_events(config)
     yield _examine_database(config.database)
-    yield _examine_gpu()
+    yield from _examine_gpu()
     yield _examine_models()
 
 
@@ -179,31 +166,46 @@ def _examine_database(file: Path) -> Finding:
     return Finding("job table", "ok", f"whole, {count} jobs")
 
 
-def _examine_gpu() -> Finding:
+def _examine_gpu() -> Iterator[Finding]:
     """In a process of its own: a broken driver may hang or kill it, and this one loads no torch."""
     try:
         finished = subprocess.run(
-            [sys.executable, "-P", "-c", _GPU_PROBE],
+            [sys.executable, "-P", "-m", "recon.gpu_probe"],
             capture_output=True, text=True, timeout=GPU_PATIENCE_S, check=False,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Finding(
-            "gpu", "bad", f"a kernel did not finish within {GPU_PATIENCE_S:.0f} s", "restart the driver or the machine"
-        )
+        message = f"a kernel did not finish within {GPU_PATIENCE_S:.0f} s"
+        yield Finding("gpu", "bad", message, "restart the driver or the machine")
+        return
     if finished.returncode != 0:
         reason = (finished.stderr.strip().splitlines() or ["no message"])[-1]
-        return Finding("gpu", "bad", reason[:200], "reinstall torch for this driver; see docs/operations.md")
-    found = json.loads(finished.stdout)
-    if not found["gpus"]:
-        return Finding(
-            "gpu",
-            "note",
-            f"none; torch {found['torch']} uses the processor",
-            "nothing to do, or pass the GPU to this machine",
-        )
-    listed = ", ".join(f"{gpu['name']} ({gpu['free_bytes'] / 2**30:.0f} GiB free)" for gpu in found["gpus"])
-    return Finding("gpu", "ok", f"{listed}; a kernel ran")
+        yield Finding("gpu", "bad", reason[:200], "reinstall torch for this driver; see docs/operations.md")
+        return
+    found = Probe.model_validate_json(finished.stdout)
+    yield _gpu_finding(found)
+    yield from _memory_findings(found)
+
+
+def _gpu_finding(found: Probe) -> Finding:
+    if found.error:
+        return Finding("gpu", "bad", found.error, "reinstall torch for this driver; see docs/operations.md")
+    if not found.gpus:
+        message = f"none; torch {found.versions.get('torch', '')} uses the processor"
+        return Finding("gpu", "note", message, "nothing to do, or pass the GPU to this machine")
+    listed = ", ".join(f"{gpu.name} ({gpu.free_bytes / 2**30:.0f} GiB free)" for gpu in found.gpus)
+    return Finding("gpu", "ok", f"{listed}; a kernel ran in {found.kernel_s:.2f} s")
+
+
+def _memory_findings(found: Probe) -> Iterator[Finding]:
+    """Models that need more memory than the largest GPU has."""
+    if not found.gpus:
+        return
+    largest_bytes = max(gpu.total_bytes for gpu in found.gpus)
+    for model, needed_bytes in found.models.items():
+        if needed_bytes > largest_bytes:
+            message = f"{model} needs {needed_bytes / 2**30:.0f} GiB, the largest GPU has {largest_bytes / 2**30:.0f}"
+            yield Finding("gpu memory", "note", message, "its jobs may fail with GPU_TOO_SMALL; use a larger card")
 
 
 def _examine_models() -> Finding:

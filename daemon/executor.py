@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from pydantic import ValidationError
 
 from daemon.config import WorkerConfig
-from daemon.device import Device, device_from_report
 from daemon.errors import ErrorCode, Failure, failure_from_json
+from recon.gpu_probe import Probe
 
 log = structlog.get_logger()
 
@@ -93,7 +94,9 @@ class Executor:
         self._started_s = self._heard_s = self._advanced_s = self._weighed_s = 0.0
         self._cancel_by_s: float | None = None
         self.job_id = ""
-        self.device = Device()
+        self.probe: Probe | None = None
+        """What the worker last said of its GPU."""
+        self.start_count = 0
 
     @property
     def pid(self) -> int:
@@ -105,19 +108,38 @@ class Executor:
         """Whether it waits for a job."""
         return self._process is not None and self._is_ready and not self.job_id
 
+    @property
+    def silent_s(self) -> float:
+        """Since the last sign of life."""
+        return self._clock() - self._heard_s
+
+    @property
+    def gpu(self) -> int | None:
+        """CUDA device number, or None for all."""
+        return self._gpu
+
     def start(self) -> None:
         """Start the process; it reports when it is ready."""
         child_command_fd, self._command_fd = os.pipe()
         self.report_fd, child_report_fd = os.pipe()
         os.set_blocking(self.report_fd, False)
         # The child sees the modules that we see, and nothing that lies in the current folder by chance.
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        # It decodes strangers' pictures and has no business with the operator's passwords.
+        environment = {
+            name: value for name, value in os.environ.items() if not name.upper().startswith("MESHDROP_NOTIFY")
+        }
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         if self._gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = str(self._gpu)
         # Threads that spin while they wait cost several times the work itself when the cores are shared.
         environment.setdefault("OMP_WAIT_POLICY", "passive")
         setup = json.dumps(
-            {"entry": self._config.entry, "preload": self._config.preload, "memory_bytes": self._config.memory_bytes}
+            {
+                "entry": self._config.entry,
+                "preload": self._config.preload,
+                "memory_bytes": self._config.memory_bytes,
+                "probe_s": self._config.probe_s,
+            }
         )
         arguments = [str(child_command_fd), str(child_report_fd), str(os.getpid()), setup]
         with self._stderr_file.open("ab" if _size_bytes(self._stderr_file) < MAX_STDERR_BYTES else "wb") as stderr:
@@ -134,6 +156,7 @@ class Executor:
         os.close(child_report_fd)
         self._started_s = self._heard_s = self._clock()
         self._is_ready, self._is_spent, self._jobs_done, self._buffer = False, False, 0, b""
+        self.start_count += 1
         log.info("worker started", pid=self.pid, gpu=self._gpu)
 
     def run(self, run: Run) -> None:
@@ -224,13 +247,19 @@ class Executor:
             return None
         if kind == "ready":
             self._is_ready = True
-        elif kind == "alive":
-            self.device = device_from_report(data.get("device"))
+        elif kind == "probe":
+            self._note_probe(data)
         elif kind == "trouble":
             log.warning("worker has trouble", pid=self.pid, message=str(data.get("message")))
         elif data.get("job_id") == self.job_id and self.job_id:
             return self._about_job(kind, data)
         return None
+
+    def _note_probe(self, data: dict[str, Any]) -> None:
+        with contextlib.suppress(ValidationError):
+            self.probe = Probe.model_validate(data.get("probe"))
+            if self.probe.error:
+                log.error("the GPU cannot be used", pid=self.pid, gpu=self._gpu, reason=self.probe.error)
 
     def _about_job(self, kind: str, data: dict[str, Any]) -> Message | None:
         job_id = self.job_id
@@ -305,7 +334,6 @@ class Executor:
             os.close(self._command_fd)
             os.close(self.report_fd)
         self._process, self._is_ready, self.job_id, self._cancel_by_s = None, False, "", None
-        self.device = Device()
         self._command_fd = self.report_fd = -1
 
 

@@ -62,7 +62,7 @@ class Filing:
         self._reception = reception
         self._wake = wake
         self._clock = clock
-        self._notifier = Notifier(config.notify, config.state / "notify.log")
+        self.notifier = Notifier(config.notify, config.state)
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="filing")
         self._snapshots: dict[str, Future[Snapshot]] = {}
         self._publications: dict[str, Future[str]] = {}
@@ -215,7 +215,7 @@ class Filing:
                 failpoints.hit("before:publish-recorded")
                 ended = self._ledger.move(job, job.outcome, destination, destination=destination)
                 failpoints.hit("after:publish-recorded")
-                self._notifier.tell(ended)
+                self.notifier.tell(ended)
             self.troubles.pop(job_id, None)
             self._clear_work(job)
 

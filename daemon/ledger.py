@@ -3,6 +3,7 @@
 The daemon is the table's only writer, so the copy cannot go stale, and 10,000 waiting jobs cost no query.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -25,6 +26,10 @@ class Ledger:
         self.last_turn_s: dict[int, float] = {}
         self.touched: set[str] = set()
         """Jobs about which there may be something new to show."""
+        self.ended_runs = 0
+        """Jobs that left a worker or the inbox for good since the start; stands still while the queue is stuck."""
+        self.listeners: list[Callable[[Job], None]] = []
+        """Told of every step, after it."""
         for job in store.active():
             self._hold(job)
 
@@ -81,6 +86,9 @@ class Ledger:
         self._drop(held)
         if moved.is_active:
             self._hold(moved)
+        self.ended_runs += held.state in (JobState.RUNNING, JobState.PUBLISHING) and to_state is not JobState.QUEUED
+        for listener in self.listeners:
+            listener(moved)
         return moved
 
     def update(self, job: Job, **changes: Any) -> Job:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from daemon.config import explain_first
+from daemon.mistakes import explain_first
 from daemon.names import MAX_OPTIONS_BYTES
 from recon.errors import InvalidOptions
 from recon.settings import Settings

@@ -4,7 +4,6 @@ All of it is derived and may be lost; nothing is ever read back from it except o
 """
 
 import json
-import os
 import time
 from collections.abc import Callable
 from itertools import islice
@@ -18,15 +17,15 @@ from daemon.device import worker_in_words
 from daemon.dispatch import Dispatch, Progress
 from daemon.filing import Filing
 from daemon.forecast import Estimate
+from daemon.health import Health
 from daemon.jobs import ACTIVE, Job, JobState, run_order
 from daemon.ledger import Ledger
-from daemon.metrics import write_metrics
+from daemon.metrics import Metrics
 from daemon.names import shown
 from daemon.outcome import iso_time
 from daemon.outlook import Outlook
 from daemon.reception import Reception
 from daemon.share_page import SharePage, disk_row, queue_row, render_page, result_card, running_card
-from daemon.snapshot import write_durably
 
 log = structlog.get_logger()
 
@@ -69,6 +68,8 @@ class StatusBoard:
         self._page_count = -1
         self._is_page_stale = True
         self.offline_reason = ""
+        self.health = Health(config, ledger, filing, dispatch, clock)
+        self._metrics = Metrics(config.state, ledger)
 
     def round(self) -> None:
         """Write what has changed."""
@@ -199,29 +200,11 @@ class StatusBoard:
             log.debug("status not written", job_id=job.job_id, reason=str(error))
 
     def write_health(self) -> None:
-        """One small file that says whether the loop turns; its age is the point of it."""
-        counts = {state.value: self._ledger.count(state) for state in sorted(ACTIVE)}
-        health = {
-            "time_s": time.time(),
-            "pid": os.getpid(),
-            "is_online": not self.offline_reason,
-            "offline_reason": self.offline_reason,
-            "jobs": counts,
-            "workers": [
-                {"pid": item.pid, "job_id": item.job_id, "is_idle": item.is_idle} for item in self._dispatch.executors
-            ],
-            "waiting_for": sorted({trouble.failure.code.value for trouble in self._filing.troubles.values()}),
-        }
-        busy = sum(bool(executor.job_id) for executor in self._dispatch.executors)
+        """health.json and metrics.prom, for monitoring."""
         try:
-            write_durably(self._config.state / "health.json", json.dumps(health, indent=1).encode())
-            write_metrics(
-                self._config,
-                self._ledger,
-                is_online=not self.offline_reason,
-                busy_workers=busy,
-                unix_s=time.time(),
-            )
+            report = self.health.report(self.offline_reason)
+            self.health.write(report)
+            self._metrics.write(report)
         except OSError as error:
             log.warning("health and metrics not written", reason=str(error))
 
@@ -259,7 +242,7 @@ class StatusBoard:
             results=[result_card(job) for job in self._ledger.store.recent(RESULTS)],
             disks=[row for row in disks if row is not None],
             devices=[
-                worker_in_words(executor.device, is_started=executor.pid != 0, is_busy=bool(executor.job_id))
+                worker_in_words(executor.probe, is_started=executor.pid != 0, is_busy=bool(executor.job_id))
                 for executor in self._dispatch.executors
             ],
         )

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,12 @@ class Store:
     def close(self) -> None:
         """Release the file."""
         self._engine.dispose()
+
+    @cached_property
+    def schema(self) -> str:
+        """The revision of the table's layout, as Alembic counts."""
+        with self._transaction() as connection:
+            return str(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one())
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

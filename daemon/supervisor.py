@@ -28,6 +28,7 @@ from daemon.retention import remove_expired
 from daemon.snapshot import INPUT_DIR
 from daemon.status import StatusBoard
 from daemon.store import Store, open_store
+from daemon.stuck_queue import StuckQueue
 from daemon.watcher import Watcher
 
 log = structlog.get_logger()
@@ -78,6 +79,9 @@ class Supervisor:
         self.filing = Filing(config, self.ledger, self.reception, self.wake, clock)
         self.dispatch = Dispatch(config, self.ledger, self.reception, self.filing, clock)
         self.board = StatusBoard(config, self.ledger, self.reception, self.filing, self.dispatch, clock)
+        self.stuck_queue = StuckQueue(
+            config.notify.stuck_after_s, self.ledger, self.dispatch, self.board.health, self.filing.notifier, clock
+        )
         self._service = ServiceManager()
         self._retry_signatures: dict[str, tuple[int, int]] = {}
         self._is_stopping = False
@@ -114,7 +118,7 @@ class Supervisor:
         try:
             while not self._is_stopping:
                 self.turn()
-                if not is_announced:
+                if not is_announced and self.board.health.scan.ended_s is not None:
                     self._service.ready()
                     is_announced = True
                 self._service.alive(f"{len(self.ledger)} jobs")
@@ -129,6 +133,8 @@ class Supervisor:
         self.watcher.stop_listening()
         self.dispatch.stop()
         self.filing.stop()
+        self.filing.notifier.stop()
+        self.board.health.is_stopped = True
         self.board.write_health()
         os.close(self._wake_read)
         os.close(self._wake_write)
@@ -157,6 +163,8 @@ class Supervisor:
         self.dispatch.round()
         if not self.board.offline_reason:
             self.filing.round()
+        self.stuck_queue.round()
+        self.filing.notifier.round()
         self.board.round()
         if now_s >= self._next_purge_s:
             self._next_purge_s = now_s + PURGE_INTERVAL_S
@@ -165,7 +173,7 @@ class Supervisor:
                 remove_expired(self._config, self.ledger.store, time.time())
 
     def _scan(self, now_s: float) -> None:
-        cost_before_s = time.thread_time()
+        cost_before_s, scan = time.thread_time(), self.board.health.scan
         try:
             self.reception.round()
             if now_s >= self._next_retry_scan_s:
@@ -182,6 +190,8 @@ class Supervisor:
             log.info("share online again")
             self.board.offline_reason = ""
         cost_s = time.thread_time() - cost_before_s
+        scan.ended_s = self._clock()
+        scan.took_s = scan.ended_s - now_s
         pause_s = min(cost_s / SCAN_SHARE, SLOWEST_SCAN_S)
         self._earliest_scan_s = now_s + cost_s / FASTEST_SCAN_SHARE
         due_s = self.reception.next_s

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from daemon import failpoints
-from daemon.device import device_state
 from daemon.errors import ErrorCode, Failure, failure_from_error
 from daemon.logs import JobLog
 from daemon.outcome import HOW_TO_RERUN
@@ -89,11 +88,32 @@ def main(arguments: list[str]) -> None:
             importlib.import_module(module)
         except Exception as error:  # the first job will say it to its user; the worker must come up
             reporter.send("trouble", message=f"cannot load {module}: {error}")
+    if not _probe(reporter):
+        return
     reporter.send("ready")
-    while (command := commands.jobs.get()) is not None:
-        is_fatal = _run(command, setup["entry"], commands, reporter)
-        if is_fatal:
+    while True:
+        try:
+            command = commands.jobs.get(timeout=float(setup["probe_s"]))
+        except queue.Empty:
+            if not _probe(reporter):
+                return
+            continue
+        if command is None or _run(command, setup["entry"], commands, reporter) or not _probe(reporter):
             return
+
+
+def _probe(reporter: Reporter) -> bool:
+    """Report what a kernel on each GPU says; whether this process can go on.
+
+    A worker whose entry point brings no PyTorch has no GPU to lose.
+    """
+    if "torch" not in sys.modules:
+        return True
+    from recon.gpu_probe import probe
+
+    found = probe()
+    reporter.send("probe", probe=found.model_dump())
+    return found.is_usable
 
 
 def _die_with(parent_pid: int) -> None:
@@ -110,7 +130,7 @@ def _limit_memory(memory_bytes: int) -> None:
 
 def _beat(reporter: Reporter) -> None:
     while True:
-        reporter.send("alive", device=device_state())
+        reporter.send("alive")
         time.sleep(HEARTBEAT_S)
 
 

@@ -224,4 +224,5 @@ def _model_summary(model: ModelReport) -> dict[str, JsonValue]:
         "files": list(model.mesh_files.files),
         "world_from_glb": [list(row) for row in model.mesh_files.world_from_glb],
         "seconds": round(sum(model.seconds_per_stage.values()), 3),
+        "seconds_per_stage": dict(model.seconds_per_stage),
     }

@@ -153,10 +153,10 @@ def wait_until(is_true: Callable[[], object], timeout_s: float = 20.0) -> bool:
     return True
 
 
-def jobs_on_record(config_state: Path) -> list[Job]:
+def jobs_on_record(config_state: Path, limit: int = 1000) -> list[Job]:
     """All jobs of a table, active and ended."""
     store = open_store_for_reading(config_state / "jobs.sqlite3")
     try:
-        return [*store.active(), *store.recent(1000)]
+        return [*store.active(), *store.recent(limit)]
     finally:
         store.close()

@@ -6,6 +6,7 @@ daemon, without one, and need no more rights than the user has.
 
 import typer
 
+from daemon import config_commands
 from daemon.cli import demo, folder, jobs, share
 from daemon.cli.terminal import EXIT_CODES, reporting
 
@@ -20,12 +21,16 @@ app = typer.Typer(
     epilog="Exit codes: " + " - ".join(f"{code.value} {meaning}" for code, meaning in EXIT_CODES.items()),
 )
 for command in (
-    *(share.init, share.serve, share.health, share.doctor),
+    *(share.init, share.serve, share.health, share.backup, share.doctor),
     *(folder.check, folder.run),
     *(jobs.status, jobs.show, jobs.cancel, jobs.retry),
     demo.demo,
 ):
     app.command()(reporting(command))
+config_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check or show the configuration.")
+for command in (config_commands.check, config_commands.show):
+    config_app.command()(reporting(command))
+app.add_typer(config_app, name="config")
 
 
 def main() -> None:

@@ -1,7 +1,5 @@
 """Options that several commands share, and what the shell completes."""
 
-import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +10,11 @@ import typer
 from daemon import names
 from daemon.config import Config, load_config
 from daemon.errors import DaemonError
+from daemon.health import STALE_S, read_health
 
 if TYPE_CHECKING:
     from daemon.store import Store
 
-STALE_HEALTH_S = 60.0
 COMPLETED_JOBS = 50
 
 
@@ -61,8 +59,5 @@ Folder = Annotated[Path, typer.Argument(help="A folder with photographs and dept
 
 def is_daemon_alive(config: Config) -> bool:
     """Whether a daemon has lately said that it serves this share."""
-    try:
-        report = json.loads((config.state / "health.json").read_text("utf-8"))
-        return bool(time.time() - report["time_s"] < STALE_HEALTH_S and report["is_online"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    report = read_health(config.state)
+    return bool(report["age_s"] is not None and report["age_s"] < STALE_S and report["is_online"])

@@ -1,17 +1,17 @@
-"""Commands of whoever runs the daemon: init, serve, health, doctor."""
+"""Commands of whoever runs the daemon: init, serve, health, backup, doctor."""
 
-import json
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from daemon import logs, names
-from daemon.cli.options import STALE_HEALTH_S, AsJson, ConfigFile, Root, State
-from daemon.cli.terminal import CommandError, console, is_terminal, say_json
-from daemon.config import check_folders, load_config
+from daemon.cli.options import AsJson, ConfigFile, Root, State
+from daemon.cli.terminal import console, is_terminal, say_json
+from daemon.config import load_config
 from daemon.errors import ExitCode
+from daemon.health import read_health
+from daemon.preflight import load_checked_config
 from daemon.share import AREAS, ShareLock, check_share, create_share
 
 GRADE_STYLES = {"ok": "green", "note": "yellow", "bad": "bold red"}
@@ -48,9 +48,8 @@ def serve(config: ConfigFile = None, root: Root = None, state: State = None, as_
     """
     from daemon.supervisor import serve_share
 
-    settings = load_config(config, root=root, state=state)
+    settings = load_checked_config(config, root=root, state=state)
     logs.configure(settings.log.model_copy(update={"format": "json"}) if as_json else settings.log)
-    check_folders(settings)
     check_share(settings)
     lock = ShareLock(settings)
     try:
@@ -60,35 +59,39 @@ def serve(config: ConfigFile = None, root: Root = None, state: State = None, as_
 
 
 def health(config: ConfigFile = None, root: Root = None, state: State = None, as_json: AsJson = False) -> None:
-    """Exit 0 if the daemon works, else 8.
+    """Exit 0 if all is well with the daemon, the share, the disks and the workers, else 8.
 
-    It works when its loop turns and the share is there.
+    Says what is not well, one sentence a line.
 
     \b
     Example, for a container or a watchdog:
       meshdrop health || systemctl restart meshdrop
     """
-    settings = load_config(config, root=root, state=state)
-    file = settings.state / "health.json"
-    try:
-        report = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):
-        raise CommandError(
-            "no daemon has left a sign of life",
-            where=str(file),
-            next_step=f"start one: meshdrop serve --root {settings.root}, or name its state folder with --state",
-            exit_code=ExitCode.UNHEALTHY,
-        ) from None
-    age_s = time.time() - report["time_s"]
-    is_healthy = age_s < STALE_HEALTH_S and report["is_online"]
+    report = read_health(load_config(config, root=root, state=state).state)
     if as_json:
-        say_json(report | {"age_s": age_s, "is_healthy": is_healthy})
+        say_json(report)
     else:
-        typer.echo(
-            f"{'healthy' if is_healthy else 'unhealthy'}; last sign {age_s:.0f} s ago;"
-            f" {report['offline_reason'] or 'online'}"
-        )
-    raise typer.Exit(ExitCode.OK if is_healthy else ExitCode.UNHEALTHY)
+        age = "" if report["age_s"] is None else f"; last sign {report['age_s']:.0f} s ago"
+        typer.echo(("healthy" if report["is_healthy"] else "unhealthy") + age)
+        for problem in report["problems"]:
+            typer.echo(names.shown(problem))
+    raise typer.Exit(ExitCode.OK if report["is_healthy"] else ExitCode.UNHEALTHY)
+
+
+def backup(file: Path, config: ConfigFile = None, state: State = None, as_json: AsJson = False) -> None:
+    """Copy the job table into a new file; the daemon may go on meanwhile.
+
+    \b
+    Example:
+      meshdrop backup /var/backups/meshdrop-jobs.sqlite3
+    """
+    from daemon.backup import back_up
+
+    count = back_up(load_config(config, state=state).database, file)
+    if as_json:
+        say_json({"file": str(file), "jobs": count})
+    else:
+        typer.echo(f"{names.shown(str(file))}: {count} jobs")
 
 
 def doctor(config: ConfigFile = None, root: Root = None, state: State = None, as_json: AsJson = False) -> None:

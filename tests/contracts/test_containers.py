@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from daemon.config import Config
 from repository import REPOSITORY, read_pyproject
+
+SCRIPTS = Path(sysconfig.get_path("scripts"))
 
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text("utf-8")
 CONSTRAINTS = (REPOSITORY / ".ci" / "constraints.txt").read_text("utf-8")
@@ -55,14 +59,65 @@ def test_docker_copies_what_is_sent() -> None:
     assert [name for name in copied if not (REPOSITORY / name).exists()] == []
 
 
+COMPOSE_FILES = [REPOSITORY / "examples" / name for name in ("compose.yaml", "compose.gpu.yaml")]
+
+
+def check_compose(*files: Path) -> subprocess.CompletedProcess[str]:
+    """Hold files against the Compose specification's own schema."""
+    command = [str(SCRIPTS / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec", *map(str, files)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_compose_files_keep_the_specification() -> None:
+    """Both files are valid by the schema of the Compose specification."""
+    finished = check_compose(*COMPOSE_FILES)
+    assert finished.returncode == 0, finished.stdout
+
+
+def test_compose_check_can_fail(tmp_path: Path) -> None:
+    """A misspelt key is noticed."""
+    file = tmp_path / "compose.yaml"
+    file.write_text(COMPOSE_FILES[0].read_text("utf-8").replace("stop_grace_period", "stop_grace"))
+    assert check_compose(file).returncode != 0
+
+
 def test_compose_builds_real_targets() -> None:
-    """The compose files parse, and the targets they can ask for are stages of the Dockerfile."""
+    """The targets that the compose files can ask for are stages, and every volume and dependency is there."""
     stages = set(re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE))
-    compose = yaml.safe_load((REPOSITORY / "examples" / "compose.yaml").read_text("utf-8"))
-    gpu = yaml.safe_load((REPOSITORY / "examples" / "compose.gpu.yaml").read_text("utf-8"))
+    compose, gpu = (yaml.safe_load(file.read_text("utf-8")) for file in COMPOSE_FILES)
     assert {"cpu", "cuda"} <= stages
-    assert compose["services"]["meshdrop"]["build"]["target"] == "${MESHDROP_TARGET:-cpu}"
-    assert set(gpu["services"]) <= set(compose["services"])
+    services = compose["services"]
+    assert services["meshdrop"]["build"]["target"] == "${MESHDROP_TARGET:-cpu}"
+    assert set(gpu["services"]) <= set(services)
+    for service in services.values():
+        assert {volume.split(":")[0] for volume in service["volumes"]} <= set(compose["volumes"])
+        assert set(service.get("depends_on", {})) <= set(services)
+
+
+def test_one_command_starts_everything() -> None:
+    """The share is made before the daemon starts; nothing has a network, or rights that it can do without."""
+    services = yaml.safe_load(COMPOSE_FILES[0].read_text("utf-8"))["services"]
+    assert services["share"]["command"] == ["init", "/share"]
+    assert services["meshdrop"]["depends_on"] == {"share": {"condition": "service_completed_successfully"}}
+    for name in ("share", "meshdrop"):
+        service = services[name]
+        assert (service["network_mode"], service["read_only"], service["cap_drop"]) == ("none", True, ["ALL"])
+        assert service["security_opt"] == ["no-new-privileges:true"]
+    assert services["samba"]["profiles"] == ["samba"]
+
+
+def test_everything_is_fixed() -> None:
+    """Base images have a version, Python packages an exact one, and sources a full commit."""
+    for image in re.findall(r"^ARG \w+_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE):
+        assert re.fullmatch(r"\S+:[\d.]+\S*", image), image
+    for source in ("NVDIFFRAST", "RECONVIAGEN"):
+        assert re.search(rf"^ARG {source}=[0-9a-f]{{40}}$", DOCKERFILE, re.MULTILINE), source
+    installs = re.findall(r"pip install ([^&;\n]+)", DOCKERFILE.replace("\\\n", " "))
+    assert len(installs) >= 5
+    for install in installs:
+        words = [word for word in install.split() if not word.startswith("-") and word != '"${TORCH_INDEX}"']
+        loose = [word for word in words if "==" not in word and not word.startswith(("/src", ".", '".'))]
+        assert loose == [] or "--constraint" in install, install
 
 
 def test_images_run_without_rights() -> None:
@@ -70,6 +125,15 @@ def test_images_run_without_rights() -> None:
     runtime = DOCKERFILE.split("AS runtime")[1]
     assert re.findall(r"^USER (\S+)$", runtime, re.MULTILINE) == ["10001:10001"]
     assert 'CMD ["meshdrop", "health"]' in runtime
+    assert re.findall(r"^VOLUME (.+)$", runtime, re.MULTILINE) == ['["/share", "/var/lib/meshdrop"]', '["/weights"]']
+
+
+def test_variables_of_the_image_are_keys() -> None:
+    """Every MESHDROP_ variable that the images set is a key of the configuration."""
+    set_there = set(re.findall(r"\b(MESHDROP_\w+)=", DOCKERFILE))
+    sections = {name.removeprefix("MESHDROP_").split("__")[0].lower() for name in set_there}
+    # The generative model brings its own section.
+    assert sections <= set(Config.model_fields) | {"reconviagen"}
 
 
 @pytest.mark.needs("testparm")

@@ -14,6 +14,7 @@ LIGHT_RECON = [
     "recon.capture.layout",
     "recon.capture.pngfile",
     "recon.errors",
+    "recon.gpu_probe",
     "recon.progress",
     "recon.settings",
 ]

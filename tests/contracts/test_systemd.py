@@ -66,6 +66,39 @@ def test_what_a_running_job_depends_on() -> None:
     assert "PrivateDevices" not in lines
 
 
+def test_every_line_is_explained_or_plain() -> None:
+    """Each directive stands below a comment, or in a group that has one."""
+    blocks = UNIT.read_text("utf-8").split("[Service]")[1].split("[Install]")[0].split("\n\n")
+    unexplained = [block.strip() for block in blocks if "=" in block and "#" not in block]
+    assert unexplained == []
+
+
+@pytest.mark.needs("root", "systemd-sysusers")
+def test_files_are_installed(tmp_path: Path) -> None:
+    """Account, share, configuration and unit are where the unit expects them, with the documented rights."""
+    command = [str(REPOSITORY / "systemd" / "install"), "--files", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True)
+    account = next(line for line in (tmp_path / "etc/passwd").read_text().splitlines() if line.startswith("meshdrop:"))
+    uid, gid = map(int, account.split(":")[2:4])
+    expected = {
+        "srv/meshdrop": (0o2770, uid, gid),
+        "etc/meshdrop": (0o750, 0, gid),
+        "etc/meshdrop/meshdrop.toml": (0o640, 0, gid),
+        "etc/meshdrop/meshdrop.env": (0o640, 0, gid),
+        "etc/systemd/system/meshdrop.service": (0o644, 0, 0),
+        "usr/lib/sysusers.d/meshdrop.conf": (0o644, 0, 0),
+        "usr/lib/tmpfiles.d/meshdrop.conf": (0o644, 0, 0),
+    }
+    for name, (mode, owner, group) in expected.items():
+        status = (tmp_path / name).stat()
+        assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (mode, owner, group), name
+    assert (tmp_path / "opt/meshdrop/docs/index.md").exists()
+    assert directives(UNIT)["Documentation"] == "file:///opt/meshdrop/docs/index.md"
+    (tmp_path / "etc/meshdrop/meshdrop.toml").write_text("# mine\n")
+    subprocess.run(command, check=True, capture_output=True)
+    assert (tmp_path / "etc/meshdrop/meshdrop.toml").read_text() == "# mine\n"
+
+
 def test_env_example_names_real_keys() -> None:
     """Every variable of the environment example is a key of the configuration."""
     from daemon.config import Config

@@ -53,18 +53,6 @@ def test_people_are_told(tmp_path: Path, mailbox: str) -> None:
     assert titles == {"Meshdrop: bad\\x1b[1m failed", "Meshdrop: asking done"}
 
 
-def test_metrics_are_written(tmp_path: Path) -> None:
-    """Prometheus finds jobs by state, the loop's latest turn and free space."""
-    with served(tmp_path) as share:
-        fakes.write_job(share.config.inbox / "shoe")
-        share.until(lambda: (share.config.done / "shoe").exists() and not share.store.active())
-        share.supervisor.board.write_health()
-        lines = (share.config.state / "metrics.prom").read_text().splitlines()
-    assert 'meshdrop_jobs{state="done"} 1.0' in lines
-    assert "meshdrop_online 1.0" in lines
-    assert any(line.startswith('meshdrop_free_bytes{folder="share"}') for line in lines)
-
-
 def test_old_outcomes_go_and_nothing_else(tmp_path: Path) -> None:
     """Only what the daemon put there, and only where it still is what it put there."""
     with served(tmp_path, retention={"done_after_s": 100.0}) as share:

@@ -153,9 +153,13 @@ def test_status_show_and_health_read_what_the_daemon_wrote(shell: Shell) -> None
 def test_health_of_a_silent_daemon_is_bad(shell: Shell) -> None:
     """A loop that stopped turning long ago is unhealthy."""
     (shell.base / "state").mkdir()
-    old = {"time_s": 0, "is_online": True, "offline_reason": ""}
-    (shell.base / "state/health.json").write_text(json.dumps(old))
-    assert shell.run("health")[0] == ExitCode.UNHEALTHY
+    status, output = shell.run("health")
+    assert status == ExitCode.UNHEALTHY
+    assert "no daemon has left a sign of life" in output
+    (shell.base / "state/health.json").write_text(json.dumps({"time_s": 0, "problems": []}))
+    status, output = shell.run("health")
+    assert status == ExitCode.UNHEALTHY
+    assert "the daemon has said nothing" in output
 
 
 def test_cancel_and_retry_do_what_a_user_does(shell: Shell) -> None:
