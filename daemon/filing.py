@@ -121,19 +121,25 @@ class Filing:
             desk = self._reception.desk(job.job_id)
             if self.is_held_back(job.job_id):
                 continue
-            if desk is None or desk.memory.tree is None:
-                self._ledger.move(job, JobState.WAITING, "looked at again")
+            if desk is None or desk.memory.fingerprint is None:
+                self._reception.send_back(job, "looked at again")
                 continue
-            tree, pictures = desk.memory.tree, desk.last.found.pictures
-            future = self._pool.submit(self._snapshot, job, tree, pictures)
+            future = self._pool.submit(self._snapshot, job, desk.memory.fingerprint, desk.last.found.pictures)
             self._snapshots[job.job_id] = future
             self._submit_wake(future)
 
-    def _snapshot(self, job: Job, tree: folders.Tree, pictures: tuple[str, ...]) -> Snapshot:
-        self._check_space(3 * tree.total_bytes)
+    def _snapshot(self, job: Job, fingerprint: int, pictures: tuple[str, ...]) -> Snapshot:
+        limits = self._config.limits
         with folders.opened(self._config.inbox, job.folder) as folder_fd:
+            try:
+                tree = folders.list_tree(folder_fd, limits.tree)
+            except CaptureError as error:
+                raise ChangedUnderneath(error.message) from None
+            if tree.fingerprint != fingerprint:
+                raise ChangedUnderneath("files came, went or changed since the last look")
+            self._check_space(3 * tree.total_bytes)
             clear_previous(folder_fd, job.job_id)
-            return snapshot.take_snapshot(folder_fd, tree, pictures, self.job_dir(job.job_id), self._config.limits)
+            return snapshot.take_snapshot(folder_fd, tree, pictures, self.job_dir(job.job_id), limits)
 
     def _check_space(self, needed_bytes: int) -> None:
         for folder in (self._config.state, self._config.root):
@@ -150,11 +156,11 @@ class Filing:
             try:
                 taken = future.result()
             except ChangedUnderneath as error:
-                self._ledger.move(job, JobState.WAITING, str(error))
+                self._reception.send_back(job, str(error))
             except CaptureError as error:
                 self._ledger.fail(job, failure_from_error(error))
             except FileNotFoundError:
-                self._ledger.move(job, JobState.WAITING, "the folder moved while it was copied")
+                self._reception.send_back(job, "the folder moved while it was copied")
             except OSError as error:
                 self._hold_or_fail(job, failure_from_os_error(error, "copying the input"))
             except Exception as error:  # a folder that meets a mistake of ours must not end the daemon for all others

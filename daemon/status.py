@@ -17,6 +17,7 @@ from daemon import folders
 from daemon.config import Config
 from daemon.dispatch import Dispatch, Progress
 from daemon.filing import Filing
+from daemon.intake import CONFIRM_NOTE
 from daemon.jobs import ACTIVE, Job, JobState, run_order
 from daemon.ledger import Ledger
 from daemon.metrics import write_metrics
@@ -132,9 +133,14 @@ class StatusBoard:
         if job.state is JobState.WAITING:
             return self._waiting_message(job)
         if job.state is JobState.QUEUED:
-            return f"Number {position} in the queue." if position else "In the queue."
+            return (f"Number {position} in the queue." if position else "In the queue.") + self._cancel_note(job)
         progress = self._dispatch.progress.get(job.job_id, Progress())
-        return f"Running: {progress.stage}, {progress.fraction:.0%}."
+        return f"Running: {progress.stage}, {progress.fraction:.0%}.{self._cancel_note(job)}"
+
+    def _cancel_note(self, job: Job) -> str:
+        """The answer to the first step of a two-step cancellation."""
+        desk = self._reception.desk(job.job_id)
+        return f" {CONFIRM_NOTE}" if desk is not None and desk.last.note == CONFIRM_NOTE else ""
 
     def _waiting_message(self, job: Job) -> str:
         desk = self._reception.desk(job.job_id)

@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 LONGEST_SLEEP_S = 5.0
 POLL_BUSY_S = 0.5
-SCAN_SHARE = 0.01
+SCAN_SHARE = 0.006
 """Largest share of a core that idle scanning may take: an expensive scan is repeated less often."""
 SLOWEST_SCAN_S = 10.0
 FASTEST_SCAN_SHARE = 0.2
@@ -79,7 +79,7 @@ class Supervisor:
         self.dispatch = Dispatch(config, self.ledger, self.reception, self.filing, clock)
         self.board = StatusBoard(config, self.ledger, self.reception, self.filing, self.dispatch, clock)
         self._service = ServiceManager()
-        self._retry_signatures: dict[str, tuple[int, int]] = {}
+        self._retry_signatures: dict[str, tuple[int, int, bool]] = {}
         self._is_stopping = False
         self._next_scan_s = self._next_purge_s = 0.0
         self._earliest_scan_s = 0.0
@@ -150,9 +150,10 @@ class Supervisor:
     def turn(self) -> None:
         """Do everything that is due now, once."""
         now_s = self._clock()
-        if now_s >= self._next_scan_s:
+        if now_s >= self._next_scan_s or self.reception.is_scan_wanted:
             self._scan(now_s)
         if not self.board.offline_reason:
+            self._look_round()
             self.filing.round()
         self.dispatch.round()
         if not self.board.offline_reason:
@@ -167,26 +168,32 @@ class Supervisor:
     def _scan(self, now_s: float) -> None:
         cost_before_s = time.thread_time()
         try:
-            self.reception.round()
+            self.reception.scan()
             if now_s >= self._next_retry_scan_s:
                 self._next_retry_scan_s = now_s + self._config.intake.scan_s
                 self._return_retried()
             self.watcher.listen()
         except ShareOffline as error:
-            if not self.board.offline_reason:
-                log.warning("share offline; jobs keep their state", reason=str(error))
-            self.board.offline_reason = str(error)
-            self._next_scan_s = now_s + min(OFFLINE_PAUSE_S, self._config.intake.scan_s)
+            self._go_offline(str(error))
             return
         if self.board.offline_reason:
             log.info("share online again")
             self.board.offline_reason = ""
         cost_s = time.thread_time() - cost_before_s
-        pause_s = min(cost_s / SCAN_SHARE, SLOWEST_SCAN_S)
         self._earliest_scan_s = now_s + cost_s / FASTEST_SCAN_SHARE
-        due_s = self.reception.next_s
-        is_quiet = due_s >= now_s + self._config.intake.scan_s
-        self._next_scan_s = max(due_s, now_s + pause_s) if is_quiet else max(due_s, self._earliest_scan_s)
+        self._next_scan_s = now_s + max(self._config.intake.scan_s, min(cost_s / SCAN_SHARE, SLOWEST_SCAN_S))
+
+    def _look_round(self) -> None:
+        try:
+            self.reception.look_round()
+        except OSError as error:
+            self._go_offline(f"inbox/ cannot be read: {error.strerror}")
+
+    def _go_offline(self, reason: str) -> None:
+        if not self.board.offline_reason:
+            log.warning("share offline; jobs keep their state", reason=reason)
+        self.board.offline_reason = reason
+        self._next_scan_s = self._clock() + min(OFFLINE_PAUSE_S, self._config.intake.scan_s)
 
     def _return_retried(self) -> None:
         """Move folders in which somebody put RETRY back to the inbox."""
@@ -216,6 +223,8 @@ class Supervisor:
         """Wait for an event, a worker's message, finished file work, or the next due time."""
         deadlines = [self._next_scan_s, self.dispatch.next_s(), self.filing.next_s(), self.board.next_s()]
         deadlines.append(self._clock() + LONGEST_SLEEP_S)
+        if not self.board.offline_reason:
+            deadlines.append(self.reception.next_s())
         if any(executor.job_id or not executor.is_idle for executor in self.dispatch.executors):
             deadlines.append(self._clock() + POLL_BUSY_S)
         timeout_s = max(min(deadline for deadline in deadlines if deadline is not None) - self._clock(), 0.0)
