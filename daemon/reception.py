@@ -28,8 +28,8 @@ LOOK_BUDGET_S = 0.25
 """Longest time that one turn spends on looks; the rest has its turn in the next."""
 ADMITTED_PER_TURN = 500
 """In one transaction: few enough to cost little memory."""
-RELISTINGS = 2
-"""A folder's modification time ticks too coarsely to trust it at once: look this often after a change."""
+COARSEST_TICK_S = 2.1
+"""Two changes within this may leave one modification time: SFTP counts whole seconds, FAT every other."""
 QUEUED_LOOK_S = 5.0
 PATROL_S = 0.25
 """Pause between looks for CANCEL in the folders of running jobs, which are few."""
@@ -43,7 +43,7 @@ class Desk:
 
     memory: Memory
     last: Look
-    looks_since_change: int = 0
+    changed_s: float = 0.0
     next_s: float = 0.0
 
 
@@ -156,7 +156,7 @@ class Reception:
             self._archives[candidate.folder] = (candidate, known[1] if known else archive_drop.ArchiveMemory())
             self._archives[candidate.folder][1].next_s = 0.0
         elif job is not None:
-            self._desk_of(job).looks_since_change = 0
+            self._desk_of(job).changed_s = self._clock()
             self._schedule(job.job_id, self._desk_of(job), 0.0)
 
     def _desk_of(self, job: Job) -> Desk:
@@ -173,7 +173,7 @@ class Reception:
         while self._newcomers and len(admitted) < ADMITTED_PER_TURN and self._clock() < until_s:
             folder, candidate = next(iter(self._newcomers.items()))
             del self._newcomers[folder]
-            desk = Desk(Memory(), Look(Verdict.WAIT))
+            desk = Desk(Memory(), Look(Verdict.WAIT), self._clock())
             if "/" not in folder and self._may_be_batch(folder):
                 desk.last = self._look(folder, desk, settle_s)
             if desk.last.verdict is Verdict.BATCH:
@@ -198,7 +198,6 @@ class Reception:
 
     def _look(self, folder: str, desk: Desk, settle_s: float) -> Look:
         now_s = self._clock()
-        desk.looks_since_change += 1
         try:
             with folders.opened(self._config.inbox, folder) as folder_fd:
                 return look(folder_fd, desk.memory, now_s, self._config, settle_s)
@@ -220,12 +219,15 @@ class Reception:
             self._ledger.touched.add(job.job_id)
         self._act(job, desk)
         if job.job_id in self._ledger:
-            self._schedule(job.job_id, desk, self._next_look_s(self._ledger[job.job_id], desk))
+            self._schedule(job.job_id, desk, self._next_look_s(self._ledger[job.job_id], desk, settle_s))
 
-    def _next_look_s(self, job: Job, desk: Desk) -> float:
-        now_s, scan_s = self._clock(), self._config.intake.scan_s
-        if desk.looks_since_change < RELISTINGS:
-            return min(now_s + scan_s, max(desk.last.next_s, now_s))
+    def _next_look_s(self, job: Job, desk: Desk, settle_s: float) -> float:
+        now_s = self._clock()
+        # Until then a further change may not show, neither in the folder's time nor in a cached listing.
+        doubtful_s = desk.changed_s + max(COARSEST_TICK_S, settle_s) - now_s
+        if doubtful_s > 0:
+            pause_s = max(self._config.intake.scan_s, (now_s - desk.changed_s) / 2)
+            return min(desk.last.next_s, now_s + min(pause_s, doubtful_s))
         due_s = now_s + QUEUED_LOOK_S if job.state is JobState.QUEUED else desk.last.next_s
         if due_s - now_s >= QUEUED_LOOK_S:
             # Rarer in a crowd: a change in the folder itself is seen by the scan, and the snapshot looks again.

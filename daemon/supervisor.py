@@ -23,12 +23,12 @@ from daemon.jobs import JobState
 from daemon.ledger import Ledger
 from daemon.notify import ServiceManager
 from daemon.publish import rename_numbered
-from daemon.reception import Reception
+from daemon.reception import COARSEST_TICK_S, Reception
 from daemon.retention import remove_expired
-from daemon.snapshot import INPUT_DIR
+from daemon.snapshot import INPUT_DIR, is_same_boot
 from daemon.status import StatusBoard
 from daemon.store import Store, open_store
-from daemon.watcher import Watcher
+from daemon.watcher import Sighting, Watcher
 
 log = structlog.get_logger()
 
@@ -79,7 +79,7 @@ class Supervisor:
         self.dispatch = Dispatch(config, self.ledger, self.reception, self.filing, clock)
         self.board = StatusBoard(config, self.ledger, self.reception, self.filing, self.dispatch, clock)
         self._service = ServiceManager()
-        self._retry_signatures: dict[str, tuple[int, int, bool]] = {}
+        self._without_retry: dict[str, Sighting] = {}
         self._is_stopping = False
         self._next_scan_s = self._next_purge_s = 0.0
         self._earliest_scan_s = 0.0
@@ -141,8 +141,9 @@ class Supervisor:
                 self.ledger.fail(job, Failure(ErrorCode.JOB_INTERRUPTED, message, details={"attempts": job.attempts}))
             else:
                 self.ledger.move(job, JobState.QUEUED, "interrupted by a stop of the daemon")
+        is_kept = is_same_boot(self._config.state)
         for job in self.ledger.in_state(JobState.QUEUED):
-            if not job.input_sha256 or not (self.filing.job_dir(job.job_id) / INPUT_DIR).is_dir():
+            if not job.input_sha256 or not is_kept or not (self.filing.job_dir(job.job_id) / INPUT_DIR).is_dir():
                 self.ledger.move(job, JobState.WAITING, "looked at again after a restart", input_sha256="")
         with suppress(OSError), folders.opened(self._config.root, "inbox") as inbox_fd:
             archive_drop.finish_interrupted(inbox_fd)
@@ -197,7 +198,8 @@ class Supervisor:
 
     def _return_retried(self) -> None:
         """Move folders in which somebody put RETRY back to the inbox."""
-        for place in self.watcher.wanted_retries(self._retry_signatures):
+        trust_s = max(COARSEST_TICK_S, self.reception.settle_s)
+        for place in self.watcher.wanted_retries(self._without_retry, self._clock(), trust_s):
             parent, _, name = place.rpartition("/")
             try:
                 with (

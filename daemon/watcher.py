@@ -38,6 +38,14 @@ class Candidate:
     signature: tuple[int, int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A folder's inode and modification time, and the monotonic time since when it has had them."""
+
+    signature: tuple[int, int]
+    since_s: float
+
+
 @dataclass(frozen=True)
 class Scan:
     """What is in inbox/.
@@ -130,16 +138,18 @@ class Watcher:
                     elif is_folder or entry.name.lower().endswith(".zip"):
                         yield Candidate(prefix + entry.name, status.st_ino, status.st_uid, not is_folder, signature)
 
-    def wanted_retries(self, seen: dict[str, tuple[int, int, bool]]) -> list[str]:
+    def wanted_retries(self, seen: dict[str, Sighting], now_s: float, trust_s: float) -> list[str]:
         """Folders in done/ and failed/ in which somebody put RETRY.
 
         Args:
-            seen: Signatures of folders without RETRY, and whether they were seen more than once; updated.
+            seen: Folders without RETRY; updated.
+            now_s: Monotonic time.
+            trust_s: How long a folder must look the same until its modification time is trusted.
         """
         wanted: list[str] = []
         for area in ("failed", "done"):
             with suppress(OSError), folders.opened(self._root, area) as area_fd:
-                wanted += _retries_below(area_fd, area, seen, is_batch_possible=True)
+                wanted += _retries_below(area_fd, area, seen, (now_s, trust_s), is_batch_possible=True)
         return wanted
 
     def listen(self) -> None:
@@ -173,24 +183,25 @@ class _Waker(FileSystemEventHandler):
 
 
 def _retries_below(
-    area_fd: int, area: str, seen: dict[str, tuple[int, int, bool]], *, is_batch_possible: bool
+    area_fd: int, area: str, seen: dict[str, Sighting], times: tuple[float, float], *, is_batch_possible: bool
 ) -> Iterator[str]:
     """Folders in which RETRY is; only those that changed are opened, for done/ may hold many thousands."""
+    now_s, trust_s = times
     with os.scandir(area_fd) as entries:
         found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries if _is_folder(entry)]
     for name, status in found:
         place, signature = f"{area}/{name}", (status.st_ino, status.st_mtime_ns)
-        # Seen twice: a change may share the modification time of the one before it.
-        if seen.get(place) == (*signature, True):
+        since_s = seen[place].since_s if place in seen and seen[place].signature == signature else now_s
+        if now_s - since_s > trust_s:
             continue
         with suppress(OSError), folders.opened(area_fd, name) as folder_fd:
             inside = os.listdir(folder_fd)
             if any(names.control_word(inner) == "retry" for inner in inside):
                 yield place
             elif is_batch_possible and not {"error.json", "result.json"} & set(inside):
-                yield from _retries_below(folder_fd, place, seen, is_batch_possible=False)
+                yield from _retries_below(folder_fd, place, seen, times, is_batch_possible=False)
             else:
-                seen[place] = (*signature, seen.get(place, ())[:2] == signature)
+                seen[place] = Sighting(signature, since_s)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

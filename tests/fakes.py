@@ -68,6 +68,8 @@ def reconstruct(
     (results / "previews" / "front.png").write_bytes(png())
     (output_dir / "report.json").write_text("{}")
     progress(ProgressUpdate("nvdiffrec", "previews", 1.0, results / "previews" / "front.png"))
+    if "finished" in behave:
+        Path(str(behave["finished"])).touch()
     return FakeReport(behave.get("verdict", "normal"), {"seed": settings.seed, "pid": os.getpid()})
 
 
