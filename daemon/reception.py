@@ -31,6 +31,7 @@ ADMITTED_PER_TURN = 500
 COARSEST_TICK_S = 2.1
 """Two changes within this may leave one modification time: SFTP counts whole seconds, FAT every other."""
 QUEUED_LOOK_S = 5.0
+SHORTEST_PAUSE_S = 0.005
 PATROL_S = 0.25
 """Pause between looks for CANCEL in the folders of running jobs, which are few."""
 IDLE_LOOKS_PER_S = 20.0
@@ -223,16 +224,16 @@ class Reception:
 
     def _next_look_s(self, job: Job, desk: Desk, settle_s: float) -> float:
         now_s = self._clock()
+        due_s = desk.last.next_s if job.state is JobState.WAITING else now_s + QUEUED_LOOK_S
         # Until then a further change may not show, neither in the folder's time nor in a cached listing.
         doubtful_s = desk.changed_s + max(COARSEST_TICK_S, settle_s) - now_s
         if doubtful_s > 0:
             pause_s = max(self._config.intake.scan_s, (now_s - desk.changed_s) / 2)
-            return min(desk.last.next_s, now_s + min(pause_s, doubtful_s))
-        due_s = now_s + QUEUED_LOOK_S if job.state is JobState.QUEUED else desk.last.next_s
-        if due_s - now_s >= QUEUED_LOOK_S:
+            due_s = min(due_s, now_s + min(pause_s, doubtful_s))
+        elif due_s - now_s >= QUEUED_LOOK_S:
             # Rarer in a crowd: a change in the folder itself is seen by the scan, and the snapshot looks again.
             due_s = max(due_s, now_s + len(self._desks) / IDLE_LOOKS_PER_S)
-        return due_s
+        return max(due_s, now_s + SHORTEST_PAUSE_S)
 
     def _patrol(self) -> None:
         """Look for CANCEL in running jobs, often and however many folders wait."""

@@ -161,10 +161,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def jobs_on_record(config_state: Path) -> list[Job]:
+def jobs_on_record(config_state: Path, limit: int = 1000) -> list[Job]:
     """All jobs of a table, active and ended."""
     store = open_store_for_reading(config_state / "jobs.sqlite3")
     try:
-        return [*store.active(), *store.recent(1000)]
+        return [*store.active(), *store.recent(limit)]
     finally:
         store.close()

@@ -2,7 +2,8 @@
 
     python tests/bench/daemon_latency.py [--jobs 100]
 
-A real daemon process on a local disk with a model that does nothing; jobs one after the other.  Prints median and
+A real daemon process on a local disk with a model that does nothing; jobs one after the other, with a pause after
+each (for half a second after a folder has left, watchdog holds back the event of the next).  Prints median and
 99th percentile as JSON:
 
 - ``renamed_in_to_running_s``: a complete folder with READY is renamed in, until its job is recorded as running;
@@ -32,6 +33,7 @@ from served import DaemonProcess, make_config, wait_until  # noqa: E402
 
 POLL_S = 0.001
 LONGEST_S = 30.0
+PAUSE_S = 0.7
 
 
 def until(is_true: Callable[[], object]) -> float:
@@ -80,6 +82,7 @@ def measure(base: Path, job_count: int) -> dict[str, list[float]]:
         drop(base, config, "warm")
         until((config.done / "warm/result.json").exists)
         for number in range(job_count):
+            time.sleep(PAUSE_S)
             name = f"quick{number}"
             finished_file = base / "finished"
             finished_file.unlink(missing_ok=True)
@@ -88,6 +91,7 @@ def measure(base: Path, job_count: int) -> dict[str, list[float]]:
             found["renamed_in_to_running_s"].append(started_s(store, name) - dropped_s)
             found["finished_to_visible_s"].append(visible_s - finished_file.stat().st_mtime)
             found["overhead_s"].append(visible_s - dropped_s)
+            time.sleep(PAUSE_S)
             name = f"cancelled{number}"
             drop(base, config, name, {"work_s": 60})
             until(partial(is_running, store, name))

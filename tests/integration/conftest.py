@@ -1,7 +1,7 @@
 """Counting the jobs of tests that inject faults, and writing the counts into docs/reliability.md when asked."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,19 +12,25 @@ from daemon.config import Config
 
 
 @pytest.fixture
-def tally(request: pytest.FixtureRequest) -> Tally:
-    """Counts what became of dropped folders and fails the test unless each ended exactly once.
-
-    The test's marker ``fault(what, how)`` names the fault.
-    """
+def record_audit(request: pytest.FixtureRequest) -> Callable[[Audit], None]:
+    """Puts a count beside the fault that the test's marker ``fault(what, how)`` names, and demands nothing lost."""
     marker = request.node.get_closest_marker("fault")
-    assert marker is not None, "a test that tallies names its fault"
+    assert marker is not None, "a test that counts jobs names its fault"
     what, how = marker.args
 
-    def count(config: Config, dropped: Collection[str]) -> None:
-        audit = audit_share(config.root, config.state, dropped)
+    def record(audit: Audit) -> None:
         request.node.user_properties.append(("fault", {"what": what, "how": how} | asdict(audit)))
         assert (audit.lost, audit.duplicated) == (0, 0)
+
+    return record
+
+
+@pytest.fixture
+def tally(record_audit: Callable[[Audit], None]) -> Tally:
+    """Counts what became of dropped folders and fails the test unless each ended exactly once."""
+
+    def count(config: Config, dropped: Collection[str]) -> None:
+        record_audit(audit_share(config.root, config.state, dropped))
 
     return count
 
