@@ -82,7 +82,7 @@ class WorkerConfig(Table):
     max_attempts: Annotated[int, Field(ge=1, le=10)] = 2
     job_timeout_s: Seconds = 3_600.0
     stage_timeout_s: Seconds = 1_800.0
-    """Longest time without a progress report."""
+    """Longest time that one stage may take."""
     heartbeat_timeout_s: Seconds = 120.0
     """Longest time without a sign of life; long, because native code may hold the interpreter."""
     start_timeout_s: Seconds = 300.0
@@ -91,7 +91,7 @@ class WorkerConfig(Table):
     memory_bytes: Bytes = 0
     """Most memory that a worker may use; 0: no limit of ours."""
     output_bytes: Bytes = 1 << 33
-    """Largest results of one job."""
+    """Largest results of one job; more stops it while it writes."""
 
 
 class CancelConfig(Table):
@@ -113,6 +113,8 @@ class RetentionConfig(Table):
 
     done_after_s: Annotated[float, Field(ge=0)] = 0.0
     failed_after_s: Annotated[float, Field(ge=0)] = 0.0
+    min_free_bytes: Bytes = 0
+    """Below this on the share the oldest outcomes go, whatever their age."""
 
 
 class NotifyConfig(Table):

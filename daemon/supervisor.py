@@ -19,6 +19,7 @@ from daemon.config import Config
 from daemon.dispatch import Dispatch
 from daemon.errors import ErrorCode, Failure, ShareOffline, StoreFull
 from daemon.filing import Filing
+from daemon.history import adopt_outcomes
 from daemon.jobs import JobState
 from daemon.ledger import Ledger
 from daemon.notify import ServiceManager
@@ -135,6 +136,7 @@ class Supervisor:
 
     def recover(self) -> None:
         """Finish or repeat what was under way when the daemon last ended."""
+        adopt_outcomes(self._config.root, self.ledger.store)
         for job in self.ledger.in_state(JobState.RUNNING):
             if job.attempts >= self._config.worker.max_attempts:
                 message = f"The reconstruction was interrupted {job.attempts} times."

@@ -156,7 +156,7 @@ class Watcher:
         """(Re)start listening for events on inbox/; on failure the scan alone does the work."""
         try:
             inode = os.stat(self._root / "inbox").st_ino
-            if self._observer is not None and self._observer.is_alive() and inode == self._watched_inode:
+            if self._is_listening() and inode == self._watched_inode:
                 return
             self.stop_listening()
             observer = Observer()
@@ -165,6 +165,11 @@ class Watcher:
             self._observer, self._watched_inode = observer, inode
         except (OSError, RuntimeError) as error:
             log.warning("events are not available; the periodic scan goes on", reason=str(error))
+
+    def _is_listening(self) -> bool:
+        """An observer outlives the threads that do its work."""
+        observer = self._observer
+        return observer is not None and observer.is_alive() and all(item.is_alive() for item in observer.emitters)
 
     def stop_listening(self) -> None:
         """Stop the event thread."""

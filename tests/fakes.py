@@ -97,6 +97,8 @@ def _misbehave(behave: dict[str, object], output_dir: Path, progress: Callable[[
     if "child" in behave:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         Path(str(behave["child"])).write_text(str(child.pid))
+    if "flood" in behave:
+        (output_dir / "flood.bin").write_bytes(bytes(int(str(behave["flood"]))))
     if "hang" in behave:
         time.sleep(600)
     if "hang_in_c" in behave:
