@@ -9,6 +9,7 @@ tests/integration/test_drop_loss.py.
 
 import argparse
 import json
+import logging
 import multiprocessing
 import os
 import subprocess
@@ -25,10 +26,12 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
+import structlog  # noqa: E402
+
 from served import ServedShare, jobs_on_record, served  # noqa: E402
 
 WRITER_COUNT, BUSY_THREADS = 4, 2
-OFFLINE_S = 1.0
+OFFLINE_S, LONGEST_S = 1.0, 1800.0
 ODD_NAMES = (
     b"caf\xe9 %d", b"sho\xe2\x80\xaee %d", b"new\nline %d", b"-rf %d", b"a:b %d", b"A\xcc\x88 %d", b"x" * 240 + b" %d",
     "schöne Schuhe %d".encode(),
@@ -120,11 +123,11 @@ def drop_and_count(base: Path, folder_count: int) -> Loss:
         writers = [start(target=write, args=(*places, writer, per_writer)) for writer in range(WRITER_COUNT)]
         for writer in writers:
             writer.start()
-        share.until(lambda: len(share.supervisor.ledger) > folder_count // 4, 600)
+        share.until(lambda: len(share.supervisor.ledger) > folder_count // 4, LONGEST_S)
         outages = interrupt(share, backing)
-        share.until(lambda: not any(writer.is_alive() for writer in writers), 600)
+        share.until(lambda: not any(writer.is_alive() for writer in writers), LONGEST_S)
         written_s = time.monotonic()
-        share.until(lambda: len(share.supervisor.ledger) >= per_writer * WRITER_COUNT, 600)
+        share.until(lambda: len(share.supervisor.ledger) >= per_writer * WRITER_COUNT, LONGEST_S)
         recorded_after_s = time.monotonic() - written_s
         share.for_s(1.0)
     writings = [(writer, number) for writer in range(WRITER_COUNT) for number in range(per_writer)]
@@ -149,6 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--folders", type=int, default=40_000)
     asked = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with tempfile.TemporaryDirectory() as base:
         loss = drop_and_count(Path(base), asked.folders)
     sys.stdout.write(json.dumps(asdict(loss) | {"cpus": os.cpu_count()}, indent=1) + "\n")

@@ -6,6 +6,7 @@ import resource
 import socket
 import stat
 import struct
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 
 import fakes
+from daemon import folders
+from daemon.retention import remove_expired
 from served import ServedShare, served
 
 
@@ -59,6 +62,17 @@ def thousand_levels(folder: Path) -> None:
         os.close(here)
         here = inner
     os.close(here)
+
+
+def test_a_deep_tree_is_removed_when_its_time_is_over(tmp_path: Path) -> None:
+    """Removing what a stranger nested a thousand deep costs neither the stack nor the descriptors."""
+    with served(tmp_path, retention={"failed_after_s": 0.01}) as share:
+        draft = fakes.write_job(tmp_path / "draft")
+        thousand_levels(draft)
+        draft.rename(share.config.inbox / "deep")
+        share.until(lambda: (share.config.failed / "deep").exists() and not share.store.active())
+        remove_expired(share.config, share.store, time.time() + 10)
+        assert os.listdir(share.config.failed) == []
 
 
 def bomb_of_8229_bytes(folder: Path) -> None:
@@ -133,6 +147,8 @@ def test_harm_is_refused_and_others_are_served(tmp_path: Path, spoil: Callable[[
         share.until((share.config.done / "good/result.json").exists)
         assert share.job("harm").attempts == 0
         assert peak_memory_bytes() - before_bytes < 64 << 20
+        with folders.opened(share.config.root, "failed") as failed_fd:
+            folders.remove_tree(failed_fd, "harm")  # pytest's own cleaning gives up on a thousand levels
 
 
 def peak_memory_bytes() -> int:
