@@ -16,13 +16,13 @@ import structlog
 
 from daemon import failpoints, folders, names, snapshot
 from daemon.config import Config
+from daemon.desks import Desks, withdraw
 from daemon.errors import ChangedUnderneath, ErrorCode, Failure, failure_from_error, failure_from_os_error
 from daemon.jobs import Job, JobState, run_order
 from daemon.ledger import Ledger
 from daemon.notify import Notifier
 from daemon.outcome import outcome_json
 from daemon.publish import FolderGone, Publication, clear_previous, publish
-from daemon.reception import Reception, withdraw
 from daemon.snapshot import Snapshot
 from recon.errors import CaptureError
 
@@ -53,13 +53,13 @@ class Filing:
         self,
         config: Config,
         ledger: Ledger,
-        reception: Reception,
+        desks: Desks,
         wake: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._ledger = ledger
-        self._reception = reception
+        self._desks = desks
         self._wake = wake
         self._clock = clock
         self._notifier = Notifier(config.notify, config.state / "notify.log")
@@ -118,11 +118,11 @@ class Filing:
         room = self._config.intake.prefetch - len(ahead) - len(self._snapshots)
         lacking = [job for job in queued if not job.input_sha256 and job.job_id not in self._snapshots]
         for job in run_order(lacking, self._ledger.last_turn_s)[: max(room, 0)]:
-            desk = self._reception.desk(job.job_id)
+            desk = self._desks.get(job.job_id)
             if self.is_held_back(job.job_id):
                 continue
             if desk is None or desk.memory.fingerprint is None:
-                self._reception.send_back(job, "looked at again")
+                self._desks.send_back(job, "looked at again")
                 continue
             future = self._pool.submit(self._snapshot, job, desk.memory.fingerprint, desk.last.found.pictures)
             self._snapshots[job.job_id] = future
@@ -156,11 +156,11 @@ class Filing:
             try:
                 taken = future.result()
             except ChangedUnderneath as error:
-                self._reception.send_back(job, str(error))
+                self._desks.send_back(job, str(error))
             except CaptureError as error:
                 self._ledger.fail(job, failure_from_error(error))
             except FileNotFoundError:
-                self._reception.send_back(job, "the folder moved while it was copied")
+                self._desks.send_back(job, "the folder moved while it was copied")
             except OSError as error:
                 self._hold_or_fail(job, failure_from_os_error(error, "copying the input"))
             except Exception as error:  # a folder that meets a mistake of ours must not end the daemon for all others

@@ -15,6 +15,7 @@ import structlog
 
 from daemon import folders
 from daemon.config import Config
+from daemon.desks import Desks
 from daemon.dispatch import Dispatch, Progress
 from daemon.filing import Filing
 from daemon.intake import CONFIRM_NOTE
@@ -23,7 +24,6 @@ from daemon.ledger import Ledger
 from daemon.metrics import write_metrics
 from daemon.names import shown
 from daemon.outcome import iso_time
-from daemon.reception import Reception
 from daemon.snapshot import write_durably
 
 log = structlog.get_logger()
@@ -42,14 +42,14 @@ class StatusBoard:
         self,
         config: Config,
         ledger: Ledger,
-        reception: Reception,
+        desks: Desks,
         filing: Filing,
         dispatch: Dispatch,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._ledger = ledger
-        self._reception = reception
+        self._desks = desks
         self._filing = filing
         self._dispatch = dispatch
         self._clock = clock
@@ -110,7 +110,7 @@ class StatusBoard:
         }
         if position is not None:
             about["queue_position"] = position
-        desk = self._reception.desk(job.job_id)
+        desk = self._desks.get(job.job_id)
         if job.state is JobState.WAITING and desk is not None:
             found = desk.last.found
             about["missing"] = [shown(name) for name in found.missing]
@@ -139,11 +139,11 @@ class StatusBoard:
 
     def _cancel_note(self, job: Job) -> str:
         """The answer to the first step of a two-step cancellation."""
-        desk = self._reception.desk(job.job_id)
+        desk = self._desks.get(job.job_id)
         return f" {CONFIRM_NOTE}" if desk is not None and desk.last.note == CONFIRM_NOTE else ""
 
     def _waiting_message(self, job: Job) -> str:
-        desk = self._reception.desk(job.job_id)
+        desk = self._desks.get(job.job_id)
         if desk is None:
             return "Being looked at."
         found = desk.last.found

@@ -16,6 +16,7 @@ import structlog
 
 from daemon import archive_drop, failpoints, folders
 from daemon.config import Config
+from daemon.desks import COARSEST_TICK_S
 from daemon.dispatch import Dispatch
 from daemon.errors import ErrorCode, Failure, ShareOffline, StoreFull
 from daemon.filing import Filing
@@ -24,7 +25,7 @@ from daemon.jobs import JobState
 from daemon.ledger import Ledger
 from daemon.notify import ServiceManager
 from daemon.publish import rename_numbered
-from daemon.reception import COARSEST_TICK_S, Reception
+from daemon.reception import Reception
 from daemon.retention import remove_expired
 from daemon.snapshot import INPUT_DIR, is_same_boot
 from daemon.status import StatusBoard
@@ -76,9 +77,9 @@ class Supervisor:
         self.ledger = Ledger(store)
         self.watcher = Watcher(config.root, self._wake_to_scan)
         self.reception = Reception(config, self.ledger, self.watcher, clock)
-        self.filing = Filing(config, self.ledger, self.reception, self.wake, clock)
-        self.dispatch = Dispatch(config, self.ledger, self.reception, self.filing, clock)
-        self.board = StatusBoard(config, self.ledger, self.reception, self.filing, self.dispatch, clock)
+        self.filing = Filing(config, self.ledger, self.reception.desks, self.wake, clock)
+        self.dispatch = Dispatch(config, self.ledger, self.reception.desks, self.filing, clock)
+        self.board = StatusBoard(config, self.ledger, self.reception.desks, self.filing, self.dispatch, clock)
         self._service = ServiceManager()
         self._without_retry: dict[str, Sighting] = {}
         self._is_stopping = False
@@ -176,7 +177,7 @@ class Supervisor:
                 self._next_retry_scan_s = now_s + self._config.intake.scan_s
                 self._return_retried()
             self.watcher.listen()
-        except ShareOffline as error:
+        except (ShareOffline, OSError) as error:
             self._go_offline(str(error))
             return
         if self.board.offline_reason:
