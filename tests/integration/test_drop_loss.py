@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import drop_loss
 import pytest
 
 from audit import Audit
-from bench import drop_loss
 
 FOLDERS = 1_200
 
