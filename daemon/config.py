@@ -95,7 +95,7 @@ class WorkerConfig(Table):
     job_timeout_s: Seconds = 3_600.0
     """Longest time of one attempt."""
     stage_timeout_s: Seconds = 1_800.0
-    """Longest time without a progress report."""
+    """Longest time that one stage may take."""
     heartbeat_timeout_s: Seconds = 120.0
     """Longest time without a sign of life; long, because native code may hold the interpreter."""
     start_timeout_s: Seconds = 300.0
@@ -105,7 +105,7 @@ class WorkerConfig(Table):
     memory_bytes: Bytes = 0
     """Most memory that a worker may use; 0: no limit of ours."""
     output_bytes: Bytes = 1 << 33
-    """Largest results of one job."""
+    """Largest results of one job; more stops it while it writes."""
     probe_s: Seconds = 60.0
     """Pause between tests of the GPU with a real kernel, in a worker that waits for a job."""
 
@@ -137,6 +137,8 @@ class RetentionConfig(Table):
     """Age at which a folder in done/ is removed."""
     failed_after_s: Annotated[float, Field(ge=0)] = 0.0
     """Age at which a folder in failed/ is removed."""
+    min_free_bytes: Bytes = 0
+    """Below this on the share the oldest outcomes go, whatever their age."""
 
 
 TargetName = Annotated[str, Field(pattern=r"^[\w-]{1,64}$")]

@@ -2,7 +2,7 @@
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -10,7 +10,7 @@ from typing import Protocol
 from daemon import folders
 from daemon.archive import opened_archive, read_member
 from daemon.config import LimitsConfig
-from daemon.folders import FileSeen, Tree
+from daemon.folders import Tree
 from daemon.names import OPTION_FILES
 from daemon.pictures import check_picture
 from recon.errors import CorruptInput
@@ -35,12 +35,12 @@ class FolderContents:
     """Files that lie in the job's folder.
 
     Attributes:
-        whole: Pictures that an earlier look found whole, as they were then; updated.
+        whole: Hashes of pictures, by path and ``FileSeen``, that an earlier look found whole; updated.
     """
 
     folder_fd: int
     tree: Tree
-    whole: dict[str, FileSeen] = field(repr=False)
+    whole: MutableSequence[int] = field(repr=False)
     max_image_pixels: int
 
     @property
@@ -55,11 +55,11 @@ class FolderContents:
         if seen.size_bytes == 0:
             raise CorruptInput("The file is empty.", file=path, details={"complete_fraction": 0.0})
         # Only wholeness is remembered: a damaged file may be mended within one tick of its modification time.
-        if self.whole.get(path) == seen:
+        if hash((path, seen)) in self.whole:
             return
         with os.fdopen(folders.open_file(self.folder_fd, path), "rb") as stream:
             check_picture(path, stream, seen.size_bytes, self.max_image_pixels)
-        self.whole[path] = seen
+        self.whole.append(hash((path, seen)))
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def only_archive(tree: Tree) -> str:
 
 @contextmanager
 def opened_contents(
-    folder_fd: int, tree: Tree, whole: dict[str, FileSeen], limits: LimitsConfig, max_image_pixels: int
+    folder_fd: int, tree: Tree, whole: MutableSequence[int], limits: LimitsConfig, max_image_pixels: int
 ) -> Iterator[Contents]:
     """The job's files, whichever way they came.
 

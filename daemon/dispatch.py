@@ -12,6 +12,7 @@ import structlog
 
 from daemon import failpoints, folders, names
 from daemon.config import Config
+from daemon.desks import Desks, cancel, withdraw
 from daemon.errors import ATTEMPT, ErrorCode, Failure, StoreError, failure_from_os_error
 from daemon.executor import Ended, Executor, Progressed, Run
 from daemon.filing import Filing
@@ -19,7 +20,6 @@ from daemon.jobs import Job, JobState, run_order
 from daemon.ledger import Ledger
 from daemon.logs import JobLog
 from daemon.options import JobOptions
-from daemon.reception import Reception, cancel, withdraw
 from daemon.snapshot import INPUT_DIR, LOG_FILE, OUTPUT_DIR
 
 log = structlog.get_logger()
@@ -49,13 +49,13 @@ class Dispatch:
         self,
         config: Config,
         ledger: Ledger,
-        reception: Reception,
+        desks: Desks,
         filing: Filing,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._ledger = ledger
-        self._reception = reception
+        self._desks = desks
         self._filing = filing
         self._clock = clock
         gpus: tuple[int | None, ...] = config.worker.gpus or (None,)
@@ -67,7 +67,7 @@ class Dispatch:
 
     def round(self) -> None:
         """Hear the workers, stop what must stop, start what may start."""
-        for job_id in self._reception.cancelling:
+        for job_id in self._desks.cancelling:
             for executor in self.executors:
                 if executor.job_id == job_id:
                     executor.cancel()
@@ -146,11 +146,11 @@ class Dispatch:
         failpoints.hit("before:run-recorded")
         self._end(job, message)
         self.progress.pop(job.job_id, None)
-        self._reception.cancelling.pop(job.job_id, None)
+        self._desks.cancelling.pop(job.job_id, None)
         failpoints.hit("after:run-recorded")
 
     def _end(self, job: Job, ended: Ended) -> None:
-        wanted = self._reception.cancelling.get(job.job_id)
+        wanted = self._desks.cancelling.get(job.job_id)
         self._job_log(job).write("attempt ended", attempt=job.attempts, verdict=ended.verdict, failure=ended.failure)
         if wanted is JobState.WITHDRAWN:
             withdraw(self._ledger, job)

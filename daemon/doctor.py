@@ -23,6 +23,7 @@ from daemon.mounts import mount_of
 from recon.gpu_probe import Probe
 
 EVENT_PATIENCE_S = 1.0
+LOCK_PATIENCE_S = 2.0
 GPU_PATIENCE_S = 120.0
 
 
@@ -159,10 +160,17 @@ def _examine_database(file: Path) -> Finding:
         verdict, count = str(error), 0
     if verdict != "ok":
         remedy = (
-            f"stop the daemon and move {file} away: what is in inbox/ is found again, done/ and failed/ are complete"
-            " on the share; only the history is lost"
+            f"stop the daemon and move {file} away: what is in inbox/ is taken again, and what is in done/ and failed/"
+            " is recorded anew from the share"
         )
         return Finding("job table", "bad", f"damaged: {verdict}", remedy)
+    try:
+        connection = sqlite3.connect(f"file:{file}?mode=rw", uri=True, timeout=LOCK_PATIENCE_S)
+        connection.execute("BEGIN IMMEDIATE")
+        connection.close()
+    except sqlite3.Error as error:
+        remedy = "end the program that holds it (a backup, a shell), or let the daemon's user write the state folder"
+        return Finding("job table", "bad", f"whole, but cannot be written: {error}", remedy)
     return Finding("job table", "ok", f"whole, {count} jobs")
 
 

@@ -93,6 +93,8 @@ class Executor:
         self._jobs_done = 0
         self._started_s = self._heard_s = self._advanced_s = self._weighed_s = 0.0
         self._cancel_by_s: float | None = None
+        self._stage = ("", "")
+        self._output_dir = Path()
         self.job_id = ""
         self.probe: Probe | None = None
         """What the worker last said of its GPU."""
@@ -164,6 +166,7 @@ class Executor:
         self.job_id = run.job_id
         self._started_s = self._advanced_s = self._heard_s = self._clock()
         self._cancel_by_s = None
+        self._stage, self._output_dir = ("", ""), run.output_dir
         self._send(
             {
                 "kind": "run",
@@ -264,11 +267,11 @@ class Executor:
     def _about_job(self, kind: str, data: dict[str, Any]) -> Message | None:
         job_id = self.job_id
         if kind == "progress":
-            self._advanced_s = self._clock()
+            stage = (str(data.get("model", "")), str(data.get("stage", "")))
+            if stage != self._stage:
+                self._stage, self._advanced_s = stage, self._clock()
             fraction = min(max(float(data.get("fraction", 0.0)), 0.0), 1.0)
-            return Progressed(
-                job_id, str(data.get("model", "")), str(data.get("stage", "")), fraction, str(data.get("preview", ""))
-            )
+            return Progressed(job_id, *stage, fraction, str(data.get("preview", "")))
         self.job_id, self._cancel_by_s = "", None
         self._jobs_done += 1
         self._is_spent = False
@@ -292,25 +295,31 @@ class Executor:
             return None
         times = (
             (self._started_s, config.job_timeout_s, "did not finish"),
-            (self._advanced_s, config.stage_timeout_s, "did not come forward"),
+            (self._advanced_s, config.stage_timeout_s, f"did not finish its stage {self._stage[1]}".rstrip()),
             (self._heard_s, config.heartbeat_timeout_s, "gave no sign of life"),
         )
         for since_s, limit_s, what in times:
             if now_s - since_s > limit_s:
                 return _timed_out(what, limit_s)
-        return self._too_much_memory(now_s)
-
-    def _too_much_memory(self, now_s: float) -> Failure | None:
-        """RLIMIT_DATA in the worker comes first; this also sees the processes that it started."""
-        limit_bytes = self._config.memory_bytes
-        if not limit_bytes or now_s - self._weighed_s < WEIGHING_INTERVAL_S:
+        if now_s - self._weighed_s < WEIGHING_INTERVAL_S:
             return None
         self._weighed_s = now_s
-        used_bytes = group_memory_bytes(self.pid)
-        if used_bytes <= limit_bytes:
+        return self._too_much_memory() or self._too_much_output()
+
+    def _too_much_memory(self) -> Failure | None:
+        """RLIMIT_DATA in the worker comes first; this also sees the processes that it started."""
+        limit_bytes = self._config.memory_bytes
+        if not limit_bytes or (used_bytes := group_memory_bytes(self.pid)) <= limit_bytes:
             return None
         details: dict[str, object] = {"used_bytes": used_bytes, "limit_bytes": limit_bytes}
         return Failure(ErrorCode.MODEL_OUT_OF_MEMORY, "The job used more memory than it may.", details=details)
+
+    def _too_much_output(self) -> Failure | None:
+        written_bytes, limit_bytes = folder_bytes(self._output_dir), self._config.output_bytes
+        if written_bytes <= limit_bytes:
+            return None
+        message = f"The results grew beyond {limit_bytes:,} bytes (worker.output_bytes) and the job was stopped."
+        return Failure(ErrorCode.INTERNAL_ERROR, message, details={"bytes": written_bytes, "limit_bytes": limit_bytes})
 
     def _bury(self, failure: Failure | None) -> list[Message]:
         """Clean up after a process that has ended, and say what became of its job."""
@@ -350,6 +359,16 @@ def _crashed(status: int) -> Failure:
     how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
     hint = " (the machine may have run out of memory)" if status == -signal.SIGKILL else ""
     return Failure(ErrorCode.MODEL_CRASHED, f"The reconstruction crashed: {how}{hint}.", details={"status": status})
+
+
+def folder_bytes(folder: Path) -> int:
+    """Size of all files below a folder that is being written."""
+    total = 0
+    for parent, _, file_names in os.walk(folder):
+        for name in file_names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(Path(parent, name)).st_size
+    return total
 
 
 def group_memory_bytes(group: int) -> int:

@@ -1,7 +1,8 @@
 """Places where tests make the daemon die or a file operation fail.
 
-Off unless ``MESHDROP_FAILPOINT`` is set.  ``NAME`` kills the process as a power cut would; ``NAME=EBUSY*3``
-makes the step raise that error its first three times.  One sits before and after every step that changes the
+Off unless ``MESHDROP_FAILPOINT`` is set.  ``NAME`` kills the process as a power cut would; ``NAME=SIGSTOP`` halts it
+once, so that a test can change the world under it; ``NAME=EBUSY*3`` makes the step raise that error its first three
+times.  One sits before and after every step that changes the
 share, the state folder or the job table, so that a test can walk through all of them.
 """
 
@@ -52,7 +53,16 @@ def hit(name: str) -> None:
     if "=" not in asked:
         os.kill(os.getpid(), signal.SIGKILL)
     error_name, _, times = asked.split("=")[1].partition("*")
+    if error_name == "SIGSTOP":
+        _halt_once(name)
+        return
     if _raised.get(name, 0) < int(times or 1):
         _raised[name] = _raised.get(name, 0) + 1
         number = getattr(errno, error_name)
         raise OSError(number, os.strerror(number), name)
+
+
+def _halt_once(name: str) -> None:
+    if name not in _raised:
+        _raised[name] = 1
+        os.kill(os.getpid(), signal.SIGSTOP)

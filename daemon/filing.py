@@ -16,13 +16,13 @@ import structlog
 
 from daemon import failpoints, folders, names, snapshot
 from daemon.config import Config
+from daemon.desks import Desks, withdraw
 from daemon.errors import ChangedUnderneath, ErrorCode, Failure, failure_from_error, failure_from_os_error
 from daemon.jobs import Job, JobState, run_order
 from daemon.ledger import Ledger
 from daemon.notify import Notifier
 from daemon.outcome import failure_page, outcome_json
 from daemon.publish import FolderGone, Publication, clear_previous, publish
-from daemon.reception import Reception, withdraw
 from daemon.snapshot import Snapshot
 from recon.errors import CaptureError
 
@@ -53,13 +53,13 @@ class Filing:
         self,
         config: Config,
         ledger: Ledger,
-        reception: Reception,
+        desks: Desks,
         wake: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._ledger = ledger
-        self._reception = reception
+        self._desks = desks
         self._wake = wake
         self._clock = clock
         self.notifier = Notifier(config.notify, config.state)
@@ -118,22 +118,28 @@ class Filing:
         room = self._config.intake.prefetch - len(ahead) - len(self._snapshots)
         lacking = [job for job in queued if not job.input_sha256 and job.job_id not in self._snapshots]
         for job in run_order(lacking, self._ledger.last_turn_s)[: max(room, 0)]:
-            desk = self._reception.desk(job.job_id)
+            desk = self._desks.get(job.job_id)
             if self.is_held_back(job.job_id):
                 continue
-            if desk is None or desk.memory.tree is None:
-                self._ledger.move(job, JobState.WAITING, "looked at again")
+            if desk is None or desk.memory.fingerprint is None:
+                self._desks.send_back(job, "looked at again")
                 continue
-            tree, pictures = desk.memory.tree, desk.last.found.pictures
-            future = self._pool.submit(self._snapshot, job, tree, pictures)
+            future = self._pool.submit(self._snapshot, job, desk.memory.fingerprint, desk.last.found.pictures)
             self._snapshots[job.job_id] = future
             self._submit_wake(future)
 
-    def _snapshot(self, job: Job, tree: folders.Tree, pictures: tuple[str, ...]) -> Snapshot:
-        self._check_space(3 * tree.total_bytes)
+    def _snapshot(self, job: Job, fingerprint: int, pictures: tuple[str, ...]) -> Snapshot:
+        limits = self._config.limits
         with folders.opened(self._config.inbox, job.folder) as folder_fd:
+            try:
+                tree = folders.list_tree(folder_fd, limits.tree)
+            except CaptureError as error:
+                raise ChangedUnderneath(error.message) from None
+            if tree.fingerprint != fingerprint:
+                raise ChangedUnderneath("files came, went or changed since the last look")
+            self._check_space(3 * tree.total_bytes)
             clear_previous(folder_fd, job.job_id)
-            return snapshot.take_snapshot(folder_fd, tree, pictures, self.job_dir(job.job_id), self._config.limits)
+            return snapshot.take_snapshot(folder_fd, tree, pictures, self.job_dir(job.job_id), limits)
 
     def _check_space(self, needed_bytes: int) -> None:
         for folder in (self._config.state, self._config.root):
@@ -150,11 +156,11 @@ class Filing:
             try:
                 taken = future.result()
             except ChangedUnderneath as error:
-                self._ledger.move(job, JobState.WAITING, str(error))
+                self._desks.send_back(job, str(error))
             except CaptureError as error:
                 self._ledger.fail(job, failure_from_error(error))
             except FileNotFoundError:
-                self._ledger.move(job, JobState.WAITING, "the folder moved while it was copied")
+                self._desks.send_back(job, "the folder moved while it was copied")
             except OSError as error:
                 self._hold_or_fail(job, failure_from_os_error(error, "copying the input"))
             except Exception as error:  # a folder that meets a mistake of ours must not end the daemon for all others

@@ -6,6 +6,7 @@ past or the future and clock jumps change nothing.
 """
 
 import json
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -15,7 +16,7 @@ from daemon.archive import ArchiveUnfinished
 from daemon.config import Config
 from daemon.contents import Contents, only_archive, opened_contents
 from daemon.errors import ErrorCode, Failure, failure_from_error
-from daemon.folders import FileSeen, Tree
+from daemon.folders import Tree
 from daemon.options import JobOptions, build_options, default_options, parse_options
 from recon.capture.layout import find_layout
 from recon.errors import CaptureError, CorruptInput, ForbiddenFile, InvalidArchive, InvalidOptions, ReconError
@@ -23,6 +24,9 @@ from recon.errors import CaptureError, CorruptInput, ForbiddenFile, InvalidArchi
 MAX_MANIFEST_BYTES = 16 << 20
 SLOWEST_LOOK_S = 30.0
 """A folder that has not changed for long is looked at this often at the least."""
+CONFIRM_NOTE = "To cancel this job, add a second file named CANCEL.confirm."
+TICK_S = 0.1
+"""Changes closer together than this may share one modification time."""
 
 
 class Verdict(Enum):
@@ -36,7 +40,7 @@ class Verdict(Enum):
     """A folder of job folders."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Unfinished:
     """A file that is there but not whole.
 
@@ -50,7 +54,7 @@ class Unfinished:
     error: ReconError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """What a job consists of and lacks."""
 
@@ -60,7 +64,7 @@ class Inspection:
     pictures: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Look:
     """The result of one look.
 
@@ -78,34 +82,31 @@ class Look:
     next_s: float = 0.0
 
 
-@dataclass
+@dataclass(slots=True)
 class Memory:
-    """What earlier looks at one folder saw.
+    """What earlier looks at one folder saw, in little space: 10,000 folders may wait.
 
     Attributes:
-        tree: Of the last look; None while the folder cannot be walked.
+        fingerprint: Of the last look's tree; None while the folder cannot be walked.
         complaint: Why it could not be walked.
         changed_s: Monotonic time of the last difference.
-        whole: Pictures that were found whole, as they were then.
+        whole: Hashes of pictures, by path and ``FileSeen``, that were found whole.
+        lacking: The last inspection, if files were missing and nothing has changed since.
     """
 
-    tree: Tree | None = None
+    fingerprint: int | None = None
     complaint: str = ""
     changed_s: float = 0.0
-    whole: dict[str, FileSeen] = field(default_factory=dict)
+    whole: "array[int]" = field(default_factory=lambda: array("q"))
+    lacking: Inspection | None = None
 
-    def note(self, tree: Tree | None, complaint: str, now_s: float) -> float:
+    def note(self, fingerprint: int | None, complaint: str, now_s: float) -> float:
         """Remember a look and return for how long nothing has changed."""
-        if self.changed_s == 0.0 or complaint != self.complaint or _differ(tree, self.tree):
+        if self.changed_s == 0.0 or (fingerprint, complaint) != (self.fingerprint, self.complaint):
             self.changed_s = now_s
-        self.tree, self.complaint = tree, complaint
+            self.lacking = None
+        self.fingerprint, self.complaint = fingerprint, complaint
         return now_s - self.changed_s
-
-
-def _differ(one: Tree | None, other: Tree | None) -> bool:
-    if one is None or other is None:
-        return one is not other
-    return (one.files, one.temporary) != (other.files, other.temporary)
 
 
 @dataclass(frozen=True)
@@ -136,15 +137,17 @@ def look(folder_fd: int, memory: Memory, now_s: float, config: Config, settle_s:
     except CaptureError as error:
         quiet_s = memory.note(None, error.message, now_s)
         return _refuse_when_settled(error, Quiet(now_s, quiet_s, settle_s, is_ready=False))
-    quiet = Quiet(now_s, memory.note(tree, "", now_s), settle_s, is_ready="ready" in tree.control)
+    quiet = Quiet(now_s, memory.note(tree.fingerprint, "", now_s), settle_s, is_ready="ready" in tree.control)
     if is_cancelled(tree, needs_confirmation=config.cancel.confirm):
         return Look(Verdict.CANCEL, next_s=now_s)
-    if is_batch(folder_fd, tree):
+    if memory.lacking is None and is_batch(folder_fd, tree):
         return Look(Verdict.BATCH, next_s=now_s)
     try:
-        found = _inspect(folder_fd, tree, memory, config)
+        found = memory.lacking or _inspect(folder_fd, tree, memory, config)
     except ReconError as error:
         return _refuse_when_settled(error, quiet)
+    if found.missing and not found.unfinished and quiet.quiet_s >= TICK_S:
+        memory.lacking = found
     if found.missing or found.unfinished:
         return _wait_or_give_up(found, quiet, tree, config)
     return _take_when_settled(found, quiet, tree, config)
@@ -186,6 +189,8 @@ def _is_job(folder_fd: int, prefix: str, paths: tuple[str, ...]) -> bool:
 def _inspect(folder_fd: int, tree: Tree, memory: Memory, config: Config) -> Inspection:
     archive = only_archive(tree)
     limits = config.limits
+    if len(memory.whole) > 2 * len(tree.files) + 16:  # mostly of files as they were before
+        del memory.whole[:]
     try:
         with opened_contents(folder_fd, tree, memory.whole, limits, limits.max_image_pixels) as contents:
             return inspect(contents, config.defaults, limits.max_image_pixels)
@@ -276,7 +281,7 @@ def _wait_or_give_up(found: Inspection, quiet: Quiet, tree: Tree, config: Config
         pause_s = min(max(config.intake.scan_s, quiet.quiet_s / 4), SLOWEST_LOOK_S)
         # A new file in the folder itself changes its signature, which the scan sees; all else must be looked for.
         is_scan_enough = not (found.unfinished or tree.folders or tree.temporary)
-        if is_scan_enough and quiet.quiet_s >= SLOWEST_LOOK_S:
+        if is_scan_enough and quiet.quiet_s >= max(quiet.settle_s, TICK_S):
             pause_s = patience_s
         pause_s = min(pause_s, patience_s - quiet.quiet_s)
         return Look(Verdict.WAIT, found, _note(tree, config), next_s=quiet.now_s + pause_s)
@@ -295,7 +300,7 @@ def _incomplete(missing: tuple[str, ...], quiet_s: float) -> Failure:
 
 def _note(tree: Tree, config: Config) -> str:
     if config.cancel.confirm and "cancel" in tree.control:
-        return "To cancel this job, add a second file named CANCEL.confirm."
+        return CONFIRM_NOTE
     if tree.temporary:
         return f"A copy is under way: {names.shown(tree.temporary[0])}."
     return ""

@@ -51,7 +51,7 @@ ACTIVE = frozenset(state for state, following in TRANSITIONS.items() if followin
 OUTCOMES = frozenset({S.DONE, S.FAILED, S.CANCELLED})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """One drop.
 

@@ -3,7 +3,7 @@
 The daemon is the table's only writer, so the copy cannot go stale, and 10,000 waiting jobs cost no query.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, KeysView, Mapping
 from typing import Any
 
 import structlog
@@ -62,6 +62,18 @@ class Ledger:
     def all(self) -> list[Job]:
         """Every active job."""
         return list(self._jobs.values())
+
+    def ids(self) -> KeysView[str]:
+        """The ids of all active jobs."""
+        return self._jobs.keys()
+
+    def folders(self) -> KeysView[str]:
+        """The folders of all active jobs."""
+        return self._id_by_folder.keys()
+
+    def elsewhere(self, folders: Mapping[str, object]) -> list[Job]:
+        """The active jobs whose folder is not among these."""
+        return [self._jobs[self._id_by_folder[folder]] for folder in self._id_by_folder.keys() - folders.keys()]
 
     def at(self, folder: str) -> Job | None:
         """The active job of a folder."""

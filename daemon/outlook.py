@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from daemon import forecast
+from daemon.desks import Desks
 from daemon.dispatch import Dispatch
 from daemon.forecast import Estimate
 from daemon.jobs import Job
 from daemon.ledger import Ledger
-from daemon.reception import Reception
 
 REMEMBER_S = 2.0
 """How long durations of past jobs are kept, so that a long queue costs a handful of queries."""
@@ -20,16 +20,16 @@ class Outlook:
 
     Args:
         ledger: Past jobs.
-        reception: Sizes of folders that have not been copied yet.
+        desks: Sizes of folders that have not been copied yet.
         dispatch: Progress of the running jobs.
         clock: Monotonic time; tests pass their own.
     """
 
     def __init__(
-        self, ledger: Ledger, reception: Reception, dispatch: Dispatch, clock: Callable[[], float] = time.monotonic
+        self, ledger: Ledger, desks: Desks, dispatch: Dispatch, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._ledger = ledger
-        self._reception = reception
+        self._desks = desks
         self._dispatch = dispatch
         self._clock = clock
         self._past_s: dict[tuple[str, int], list[float]] = {}
@@ -70,7 +70,7 @@ class Outlook:
         return self._past_s[key]
 
     def _size_bytes(self, job: Job) -> int:
-        desk = self._reception.desk(job.job_id)
+        desk = self._desks.get(job.job_id)
         if job.input_bytes or desk is None or desk.memory.tree is None:
             return job.input_bytes
         return desk.memory.tree.total_bytes

@@ -249,7 +249,10 @@ def rename_numbered(source_fd: int, source: str, target_fd: int, target: str) ->
         wanted = names.numbered(target, number)
         try:
             _rename_if_free(source_fd, source, target_fd, wanted)
-        except FileExistsError:
+        except OSError as error:
+            # A share that does not know the flag renames a folder onto an empty one and refuses a full one.
+            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
+                raise
             number += 1
         else:
             return wanted

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from daemon import names
 from daemon.config import Config
-from daemon.errors import ConfigError, ShareInUse, ShareOffline
+from daemon.errors import ConfigError, ShareInUse, ShareOffline, StoreError
 from daemon.mounts import mount_of
 
 AREAS = ("inbox", "done", "failed")
@@ -40,17 +40,24 @@ def check_share(config: Config) -> None:
 
     Raises:
         ShareOffline: The root or its sentinel is missing.
-        ConfigError: STATE lies on a network file system, or strangers may write there.
+        ConfigError: STATE cannot be made, lies on a network file system, or strangers may write there.
+        StoreError: STATE cannot be written.
     """
     if not (config.root / names.SENTINEL).exists():
         raise ShareOffline(f"{config.root} is not a Meshdrop share or is not mounted; run: meshdrop init {config.root}")
-    config.state.mkdir(parents=True, exist_ok=True, mode=0o750)
+    try:
+        config.state.mkdir(parents=True, exist_ok=True, mode=0o750)
+    except OSError as error:
+        raise ConfigError(f"state ({config.state}) cannot be made: {error.strerror}") from None
     mount = mount_of(config.state)
     if mount.is_network:
         raise ConfigError(f"state ({config.state}) is on {mount.kind}: SQLite needs a local disk")
     if os.stat(config.state).st_mode & stat.S_IWOTH:
         raise ConfigError(f"state ({config.state}) may be written by everybody: chmod o-w it")
-    config.work.mkdir(exist_ok=True, mode=0o700)
+    try:
+        config.work.mkdir(exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StoreError(f"state ({config.state}) cannot be written: {error.strerror}") from None
 
 
 class ShareLock:
@@ -61,6 +68,7 @@ class ShareLock:
 
         Raises:
             ShareInUse: Another daemon holds one of them.
+            StoreError: The state folder cannot be written.
         """
         self._descriptors: list[int] = []
         for file in (config.state / "daemon.lock", config.root / names.SENTINEL):
@@ -69,7 +77,13 @@ class ShareLock:
         os.write(self._descriptors[0], json.dumps({"pid": os.getpid(), "host": os.uname().nodename}).encode())
 
     def _lock(self, file: Path) -> None:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            if not self._descriptors:
+                raise StoreError(f"state ({file.parent}) cannot be written: {error.strerror}") from None
+            # A share that is read-only for now is no reason not to start: jobs wait for it.
+            return
         self._descriptors.append(descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

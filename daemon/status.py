@@ -13,18 +13,19 @@ import structlog
 
 from daemon import folders
 from daemon.config import Config
+from daemon.desks import Desks
 from daemon.device import worker_in_words
 from daemon.dispatch import Dispatch, Progress
 from daemon.filing import Filing
 from daemon.forecast import Estimate
 from daemon.health import Health
+from daemon.intake import CONFIRM_NOTE
 from daemon.jobs import ACTIVE, Job, JobState, run_order
 from daemon.ledger import Ledger
 from daemon.metrics import Metrics
 from daemon.names import shown
 from daemon.outcome import iso_time
 from daemon.outlook import Outlook
-from daemon.reception import Reception
 from daemon.share_page import SharePage, disk_row, queue_row, render_page, result_card, running_card
 
 log = structlog.get_logger()
@@ -47,17 +48,17 @@ class StatusBoard:
         self,
         config: Config,
         ledger: Ledger,
-        reception: Reception,
+        desks: Desks,
         filing: Filing,
         dispatch: Dispatch,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._ledger = ledger
-        self._reception = reception
+        self._desks = desks
         self._filing = filing
         self._dispatch = dispatch
-        self._outlook = Outlook(ledger, reception, dispatch, clock)
+        self._outlook = Outlook(ledger, desks, dispatch, clock)
         self._clock = clock
         self._written_s: dict[str, float] = {}
         self._positions: dict[str, int] = {}
@@ -145,7 +146,7 @@ class StatusBoard:
         }
         if position is not None:
             about["queue_position"] = position
-        desk = self._reception.desk(job.job_id)
+        desk = self._desks.get(job.job_id)
         if job.state is JobState.WAITING and desk is not None:
             found = desk.last.found
             about["missing"] = [shown(name) for name in found.missing]
@@ -170,14 +171,19 @@ class StatusBoard:
         if job.state is JobState.WAITING:
             return self._waiting_message(job)
         if job.state is JobState.QUEUED:
-            return f"Number {position} in the queue." if position else "In the queue."
+            return (f"Number {position} in the queue." if position else "In the queue.") + self._cancel_note(job)
         if job.state is JobState.PUBLISHING:
             return "Being put on the share."
         progress = self._dispatch.progress.get(job.job_id, Progress())
-        return f"Running: {progress.stage}, {progress.fraction:.0%}."
+        return f"Running: {progress.stage}, {progress.fraction:.0%}.{self._cancel_note(job)}"
+
+    def _cancel_note(self, job: Job) -> str:
+        """The answer to the first step of a two-step cancellation."""
+        desk = self._desks.get(job.job_id)
+        return f" {CONFIRM_NOTE}" if desk is not None and desk.last.note == CONFIRM_NOTE else ""
 
     def _waiting_message(self, job: Job) -> str:
-        desk = self._reception.desk(job.job_id)
+        desk = self._desks.get(job.job_id)
         if desk is None:
             return "Being looked at."
         found = desk.last.found

@@ -168,6 +168,25 @@ class Store:
         is_old = sa.and_(_jobs.c.state == state.value, _jobs.c.finished_at_s < before_s, _jobs.c.destination != b"")
         return self._select(is_old, limit=limit, newest_first=True)
 
+    def oldest_ended(self, limit: int) -> list[Job]:
+        """The jobs that ended first of those that are still on the share."""
+        is_there = sa.and_(_jobs.c.finished_at_s.is_not(None), _jobs.c.destination != b"")
+        query = sa.select(_jobs).where(is_there).order_by(_jobs.c.finished_at_s).limit(limit)
+        with self._transaction() as connection:
+            return [_job(row) for row in connection.execute(query).mappings()]
+
+    def is_empty(self) -> bool:
+        """Whether no job was ever recorded, or the table was lost."""
+        with self._transaction() as connection:
+            return connection.execute(sa.select(_jobs.c.job_id).limit(1)).first() is None
+
+    def adopt(self, ended: list[Job]) -> None:
+        """Record jobs of which only their outcome on the share is known."""
+        events = [_event(job.job_id, job.finished_at_s or 0.0, "", job.state, "found on the share") for job in ended]
+        with self._transaction() as connection:
+            connection.execute(_jobs.insert(), [_columns(job) for job in ended])
+            connection.execute(_events.insert(), events)
+
     def find(self, wanted: str) -> Job | None:
         """The job of this id, or the newest whose folder has this name."""
         is_wanted = sa.or_(_jobs.c.job_id == shown(wanted), _jobs.c.folder == os.fsencode(wanted))
@@ -201,6 +220,7 @@ class Store:
             _jobs.c.model == model,
             _jobs.c.input_bytes.between(input_bytes // 2, input_bytes * 2),
             _jobs.c.started_at_s.is_not(None),
+            _jobs.c.finished_at_s > _jobs.c.started_at_s,  # unless the clock was set back meanwhile
         )
         duration = _jobs.c.finished_at_s - _jobs.c.started_at_s
         query = sa.select(duration).where(is_alike).order_by(_jobs.c.finished_at_s.desc()).limit(limit)

@@ -16,26 +16,28 @@ import structlog
 
 from daemon import archive_drop, failpoints, folders
 from daemon.config import Config
+from daemon.desks import COARSEST_TICK_S
 from daemon.dispatch import Dispatch
 from daemon.errors import ErrorCode, Failure, ShareOffline, StoreFull
 from daemon.filing import Filing
+from daemon.history import adopt_outcomes
 from daemon.jobs import JobState
 from daemon.ledger import Ledger
 from daemon.notify import ServiceManager
 from daemon.publish import rename_numbered
 from daemon.reception import Reception
 from daemon.retention import remove_expired
-from daemon.snapshot import INPUT_DIR
+from daemon.snapshot import INPUT_DIR, is_same_boot
 from daemon.status import StatusBoard
 from daemon.store import Store, open_store
 from daemon.stuck_queue import StuckQueue
-from daemon.watcher import Watcher
+from daemon.watcher import Sighting, Watcher
 
 log = structlog.get_logger()
 
 LONGEST_SLEEP_S = 5.0
 POLL_BUSY_S = 0.5
-SCAN_SHARE = 0.01
+SCAN_SHARE = 0.006
 """Largest share of a core that idle scanning may take: an expensive scan is repeated less often."""
 SLOWEST_SCAN_S = 10.0
 FASTEST_SCAN_SHARE = 0.2
@@ -76,14 +78,14 @@ class Supervisor:
         self.ledger = Ledger(store)
         self.watcher = Watcher(config.root, self._wake_to_scan)
         self.reception = Reception(config, self.ledger, self.watcher, clock)
-        self.filing = Filing(config, self.ledger, self.reception, self.wake, clock)
-        self.dispatch = Dispatch(config, self.ledger, self.reception, self.filing, clock)
-        self.board = StatusBoard(config, self.ledger, self.reception, self.filing, self.dispatch, clock)
+        self.filing = Filing(config, self.ledger, self.reception.desks, self.wake, clock)
+        self.dispatch = Dispatch(config, self.ledger, self.reception.desks, self.filing, clock)
+        self.board = StatusBoard(config, self.ledger, self.reception.desks, self.filing, self.dispatch, clock)
         self.stuck_queue = StuckQueue(
             config.notify.stuck_after_s, self.ledger, self.dispatch, self.board.health, self.filing.notifier, clock
         )
         self._service = ServiceManager()
-        self._retry_signatures: dict[str, tuple[int, int]] = {}
+        self._without_retry: dict[str, Sighting] = {}
         self._is_stopping = False
         self._next_scan_s = self._next_purge_s = 0.0
         self._earliest_scan_s = 0.0
@@ -141,14 +143,16 @@ class Supervisor:
 
     def recover(self) -> None:
         """Finish or repeat what was under way when the daemon last ended."""
+        adopt_outcomes(self._config.root, self.ledger.store)
         for job in self.ledger.in_state(JobState.RUNNING):
             if job.attempts >= self._config.worker.max_attempts:
                 message = f"The reconstruction was interrupted {job.attempts} times."
                 self.ledger.fail(job, Failure(ErrorCode.JOB_INTERRUPTED, message, details={"attempts": job.attempts}))
             else:
                 self.ledger.move(job, JobState.QUEUED, "interrupted by a stop of the daemon")
+        is_kept = is_same_boot(self._config.state)
         for job in self.ledger.in_state(JobState.QUEUED):
-            if not job.input_sha256 or not (self.filing.job_dir(job.job_id) / INPUT_DIR).is_dir():
+            if not job.input_sha256 or not is_kept or not (self.filing.job_dir(job.job_id) / INPUT_DIR).is_dir():
                 self.ledger.move(job, JobState.WAITING, "looked at again after a restart", input_sha256="")
         with suppress(OSError), folders.opened(self._config.root, "inbox") as inbox_fd:
             archive_drop.finish_interrupted(inbox_fd)
@@ -156,9 +160,10 @@ class Supervisor:
     def turn(self) -> None:
         """Do everything that is due now, once."""
         now_s = self._clock()
-        if now_s >= self._next_scan_s:
+        if now_s >= self._next_scan_s or self.reception.is_scan_wanted:
             self._scan(now_s)
         if not self.board.offline_reason:
+            self._look_round()
             self.filing.round()
         self.dispatch.round()
         if not self.board.offline_reason:
@@ -175,16 +180,13 @@ class Supervisor:
     def _scan(self, now_s: float) -> None:
         cost_before_s, scan = time.thread_time(), self.board.health.scan
         try:
-            self.reception.round()
+            self.reception.scan()
             if now_s >= self._next_retry_scan_s:
                 self._next_retry_scan_s = now_s + self._config.intake.scan_s
                 self._return_retried()
             self.watcher.listen()
-        except ShareOffline as error:
-            if not self.board.offline_reason:
-                log.warning("share offline; jobs keep their state", reason=str(error))
-            self.board.offline_reason = str(error)
-            self._next_scan_s = now_s + min(OFFLINE_PAUSE_S, self._config.intake.scan_s)
+        except (ShareOffline, OSError) as error:
+            self._go_offline(str(error))
             return
         if self.board.offline_reason:
             log.info("share online again")
@@ -192,15 +194,25 @@ class Supervisor:
         cost_s = time.thread_time() - cost_before_s
         scan.ended_s = self._clock()
         scan.took_s = scan.ended_s - now_s
-        pause_s = min(cost_s / SCAN_SHARE, SLOWEST_SCAN_S)
         self._earliest_scan_s = now_s + cost_s / FASTEST_SCAN_SHARE
-        due_s = self.reception.next_s
-        is_quiet = due_s >= now_s + self._config.intake.scan_s
-        self._next_scan_s = max(due_s, now_s + pause_s) if is_quiet else max(due_s, self._earliest_scan_s)
+        self._next_scan_s = now_s + max(self._config.intake.scan_s, min(cost_s / SCAN_SHARE, SLOWEST_SCAN_S))
+
+    def _look_round(self) -> None:
+        try:
+            self.reception.look_round()
+        except OSError as error:
+            self._go_offline(f"inbox/ cannot be read: {error.strerror}")
+
+    def _go_offline(self, reason: str) -> None:
+        if not self.board.offline_reason:
+            log.warning("share offline; jobs keep their state", reason=reason)
+        self.board.offline_reason = reason
+        self._next_scan_s = self._clock() + min(OFFLINE_PAUSE_S, self._config.intake.scan_s)
 
     def _return_retried(self) -> None:
         """Move folders in which somebody put RETRY back to the inbox."""
-        for place in self.watcher.wanted_retries(self._retry_signatures):
+        trust_s = max(COARSEST_TICK_S, self.reception.settle_s)
+        for place in self.watcher.wanted_retries(self._without_retry, self._clock(), trust_s):
             parent, _, name = place.rpartition("/")
             try:
                 with (
@@ -226,6 +238,8 @@ class Supervisor:
         """Wait for an event, a worker's message, finished file work, or the next due time."""
         deadlines = [self._next_scan_s, self.dispatch.next_s(), self.filing.next_s(), self.board.next_s()]
         deadlines.append(self._clock() + LONGEST_SLEEP_S)
+        if not self.board.offline_reason:
+            deadlines.append(self.reception.next_s())
         if any(executor.job_id or not executor.is_idle for executor in self.dispatch.executors):
             deadlines.append(self._clock() + POLL_BUSY_S)
         timeout_s = max(min(deadline for deadline in deadlines if deadline is not None) - self._clock(), 0.0)

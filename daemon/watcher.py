@@ -21,7 +21,7 @@ from daemon.errors import ShareOffline
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A folder or an archive in inbox/ that may be a job.
 
@@ -38,6 +38,27 @@ class Candidate:
     signature: tuple[int, int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A folder's inode and modification time, and the monotonic time since when it has had them."""
+
+    signature: tuple[int, int]
+    since_s: float
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What is in inbox/.
+
+    Attributes:
+        seen: Every candidate by its folder.
+        changed: Those that differ from the scan before, so that nobody walks through 10,000 that do not.
+    """
+
+    seen: dict[str, Candidate]
+    changed: list[Candidate]
+
+
 class Watcher:
     """Scans the share.
 
@@ -51,6 +72,7 @@ class Watcher:
         self._wake = wake
         self._observer: BaseObserver | None = None
         self._watched_inode = 0
+        self._seen: dict[str, Candidate] = {}
         self.batches: set[str] = set()
         self.cancelled_batches: set[str] = set()
         """Batches that have CANCEL beside their jobs, at the last scan."""
@@ -68,7 +90,7 @@ class Watcher:
         except OSError as error:
             raise ShareOffline(f"the share {self._root} is offline: {error.strerror} ({error.filename})") from None
 
-    def scan(self) -> list[Candidate]:
+    def scan(self) -> Scan:
         """List everything in inbox/ that may be a job.
 
         Raises:
@@ -84,7 +106,9 @@ class Watcher:
         except OSError as error:
             raise ShareOffline(f"inbox/ cannot be listed: {error.strerror}") from None
         self.check_online()
-        return [candidate for candidate in found if candidate.folder not in self.batches]
+        before = self._seen
+        self._seen = {item.folder: item for item in found if item.folder not in self.batches}
+        return Scan(self._seen, [item for item in self._seen.values() if before.get(item.folder) is not item])
 
     def _list_batch(self, inbox_fd: int, batch: str) -> list[Candidate]:
         try:
@@ -99,35 +123,40 @@ class Watcher:
     def _list(self, folder_fd: int, prefix: str) -> Iterator[Candidate]:
         with os.scandir(folder_fd) as entries:
             for entry in entries:
-                if names.is_ignored(entry.name) or (
-                    prefix and (names.is_own(entry.name) or names.control_word(entry.name))
+                known = self._seen.get(prefix + entry.name)
+                if known is None and (
+                    names.is_ignored(entry.name)
+                    or (prefix and (names.is_own(entry.name) or names.control_word(entry.name)))
                 ):
                     continue
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
                     is_folder = entry.is_dir(follow_symlinks=False)
-                    if is_folder or entry.name.lower().endswith(".zip"):
-                        signature = (status.st_ino, status.st_mtime_ns, 0 if is_folder else status.st_size)
+                    signature = (status.st_ino, status.st_mtime_ns, 0 if is_folder else status.st_size)
+                    if known is not None and known.signature == signature and known.is_archive is not is_folder:
+                        yield known
+                    elif is_folder or entry.name.lower().endswith(".zip"):
                         yield Candidate(prefix + entry.name, status.st_ino, status.st_uid, not is_folder, signature)
 
-    def wanted_retries(self, seen: dict[str, tuple[int, int]]) -> list[str]:
+    def wanted_retries(self, seen: dict[str, Sighting], now_s: float, trust_s: float) -> list[str]:
         """Folders in done/ and failed/ in which somebody put RETRY.
 
         Args:
-            seen: Signatures of folders without RETRY at the last scan; updated.
+            seen: Folders without RETRY; updated.
+            now_s: Monotonic time.
+            trust_s: How long a folder must look the same until its modification time is trusted.
         """
         wanted: list[str] = []
         for area in ("failed", "done"):
             with suppress(OSError), folders.opened(self._root, area) as area_fd:
-                for name in sorted(os.listdir(area_fd)):
-                    wanted += _retries_in(area_fd, f"{area}/{name}", name, seen, is_batch_possible=True)
+                wanted += _retries_below(area_fd, area, seen, (now_s, trust_s), is_batch_possible=True)
         return wanted
 
     def listen(self) -> None:
         """(Re)start listening for events on inbox/; on failure the scan alone does the work."""
         try:
             inode = os.stat(self._root / "inbox").st_ino
-            if self._observer is not None and self._observer.is_alive() and inode == self._watched_inode:
+            if self._is_listening() and inode == self._watched_inode:
                 return
             self.stop_listening()
             observer = Observer()
@@ -136,6 +165,11 @@ class Watcher:
             self._observer, self._watched_inode = observer, inode
         except (OSError, RuntimeError) as error:
             log.warning("events are not available; the periodic scan goes on", reason=str(error))
+
+    def _is_listening(self) -> bool:
+        """An observer outlives the threads that do its work."""
+        observer = self._observer
+        return observer is not None and observer.is_alive() and all(item.is_alive() for item in observer.emitters)
 
     def stop_listening(self) -> None:
         """Stop the event thread."""
@@ -153,21 +187,27 @@ class _Waker(FileSystemEventHandler):
         self._wake()
 
 
-def _retries_in(
-    area_fd: int, place: str, name: str, seen: dict[str, tuple[int, int]], *, is_batch_possible: bool
-) -> list[str]:
-    """The folder itself, or the jobs of a batch one level down, if RETRY is in them."""
-    with suppress(OSError), folders.opened(area_fd, name) as folder_fd:
-        status = os.fstat(folder_fd)
-        signature = (status.st_ino, status.st_mtime_ns)
-        if seen.get(place) == signature:
-            return []
-        inside = os.listdir(folder_fd)
-        if any(names.control_word(inner) == "retry" for inner in inside):
-            return [place]
-        is_outcome = "error.json" in inside or "result.json" in inside
-        if is_batch_possible and not is_outcome:
-            jobs = [_retries_in(folder_fd, f"{place}/{job}", job, seen, is_batch_possible=False) for job in inside]
-            return [found for retries in jobs for found in retries]
-        seen[place] = signature
-    return []
+def _retries_below(
+    area_fd: int, area: str, seen: dict[str, Sighting], times: tuple[float, float], *, is_batch_possible: bool
+) -> Iterator[str]:
+    """Folders in which RETRY is; only those that changed are opened, for done/ may hold many thousands."""
+    now_s, trust_s = times
+    with os.scandir(area_fd) as entries:
+        found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries if _is_folder(entry)]
+    for name, status in found:
+        place, signature = f"{area}/{name}", (status.st_ino, status.st_mtime_ns)
+        since_s = seen[place].since_s if place in seen and seen[place].signature == signature else now_s
+        if now_s - since_s > trust_s:
+            continue
+        with suppress(OSError), folders.opened(area_fd, name) as folder_fd:
+            inside = os.listdir(folder_fd)
+            if any(names.control_word(inner) == "retry" for inner in inside):
+                yield place
+            elif is_batch_possible and not {"error.json", "result.json"} & set(inside):
+                yield from _retries_below(folder_fd, place, seen, times, is_batch_possible=False)
+            else:
+                seen[place] = Sighting(signature, since_s)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False)

@@ -69,6 +69,8 @@ def reconstruct(
     (results / "folder.jpg").write_bytes(png(64, 64))  # browsers look at the content, not at the name
     (output_dir / "report.json").write_text("{}")
     progress(ProgressUpdate("nvdiffrec", "previews", 1.0, results / "previews" / "front.png"))
+    if "finished" in behave:
+        Path(str(behave["finished"])).touch()
     summary = {"models": {settings.model: {"seconds_per_stage": {"texture": 0.25}}}}
     return FakeReport(behave.get("verdict", "normal"), {"seed": settings.seed, "pid": os.getpid()} | summary)
 
@@ -97,6 +99,8 @@ def _misbehave(behave: dict[str, object], output_dir: Path, progress: Callable[[
     if "child" in behave:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         Path(str(behave["child"])).write_text(str(child.pid))
+    if "flood" in behave:
+        (output_dir / "flood.bin").write_bytes(bytes(int(str(behave["flood"]))))
     if "hang" in behave:
         time.sleep(600)
     if "hang_in_c" in behave:

@@ -1,7 +1,6 @@
 """Real servers on loopback that receive notifications: HTTP with a script of answers, and SMTP."""
 
 import http.server
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from email.message import Message
 from email.parser import BytesParser
 
 from aiosmtpd.controller import Controller
+
+from served import free_port
 
 
 @dataclass(frozen=True)
@@ -76,17 +77,10 @@ class _Mailbox:
 def mail_receiver() -> Iterator[tuple[int, list[Message]]]:
     """The port of a mail server and what it received."""
     mailbox = _Mailbox()
-    port = unused_port()
+    port = free_port()
     controller = Controller(mailbox, hostname="127.0.0.1", port=port)
     controller.start()
     try:
         yield port, mailbox.mails
     finally:
         controller.stop()
-
-
-def unused_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

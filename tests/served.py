@@ -3,12 +3,15 @@
 import json
 import multiprocessing
 import os
+import socket
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import fakes
 from daemon.config import Config, load_config
 from daemon.jobs import Job
 from daemon.share import ShareLock, check_share, create_share
@@ -151,6 +154,28 @@ def wait_until(is_true: Callable[[], object], timeout_s: float = 20.0) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def drop(base: Path, failpoint: str = "") -> None:
+    """Drop a job named shoe that passes the failpoint: most are passed by any folder."""
+    config = make_config(base)
+    if "archive" in failpoint:
+        packed = base / "packed.zip"
+        with zipfile.ZipFile(packed, "w") as archive:
+            for name in fakes.JOB_FILES:
+                archive.writestr(name, fakes.png())
+        packed.rename(config.inbox / "shoe.zip")
+    elif "retry" in failpoint:
+        (fakes.write_job(config.failed / "shoe") / "RETRY").touch()
+    else:
+        fakes.write_job(base / "shoe").rename(config.inbox / "shoe")
+
+
+def free_port() -> int:
+    """A TCP port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def jobs_on_record(config_state: Path, limit: int = 1000) -> list[Job]:

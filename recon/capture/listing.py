@@ -4,12 +4,15 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TypeAlias
 
 COLOUR_SUFFIXES = (".png", ".jpg", ".jpeg")
 DEPTH_SUFFIXES = (".png", ".exr", ".npy", ".tif", ".tiff")
 MASK_SUFFIXES = (".png", ".jpg", ".jpeg")
+_CACHED_NAMES = 4096
+"""Job folders hold the same few names, and a daemon looks at thousands of folders."""
 MIN_VIEW_COUNT, MAX_VIEW_COUNT, DEFAULT_VIEW_COUNT = 2, 64, 6
 
 ReadBytes: TypeAlias = Callable[[str], bytes]
@@ -79,11 +82,13 @@ class Listing:
         return next((folder for folder in folders if self.children(folder, suffixes)), None)
 
 
+@lru_cache(maxsize=_CACHED_NAMES)
 def suffix(name: str) -> str:
     """The file type in lower case, with its dot."""
     return PurePosixPath(name).suffix.lower()
 
 
+@lru_cache(maxsize=_CACHED_NAMES)
 def stem(name: str) -> str:
     """The file's name without folder and type."""
     return PurePosixPath(name).stem
@@ -95,6 +100,7 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts]
 
 
+@lru_cache(maxsize=_CACHED_NAMES)
 def comparison_key(path: str) -> str:
     """What two spellings of one name have in common: case and Unicode composition do not count."""
     return unicodedata.normalize("NFC", str(PurePosixPath(path))).casefold()

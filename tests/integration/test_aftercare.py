@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +71,22 @@ def test_old_outcomes_go_and_nothing_else(tmp_path: Path) -> None:
         assert sorted(os.listdir(share.config.done)) == ["mine", "replaced"]
         assert os.listdir(share.config.failed) == ["kept"]
         assert share.job("old").destination == ""
+
+
+def test_the_oldest_outcomes_make_room(tmp_path: Path) -> None:
+    """While the share lacks space the oldest outcomes go, one by one, and no more of them than needed."""
+    with served(tmp_path, retention={"min_free_bytes": 1000}) as share:
+        for name in ("first", "second", "third"):
+            fakes.write_job(share.config.inbox / name)
+            share.until((share.config.done / name).exists)
+            share.until(lambda: not share.store.active())
+        free_bytes = iter((0, 0, 5000))
+        usage = shutil._ntuple_diskusage
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(shutil, "disk_usage", lambda _folder: usage(10_000, 0, next(free_bytes)))
+            remove_expired(share.config, share.store, 0.0)
+        assert os.listdir(share.config.done) == ["third"]
+        assert (share.job("first").destination, share.job("third").destination) == ("", "done/third")
 
 
 def test_retention_is_off_by_default(tmp_path: Path) -> None:

@@ -257,6 +257,20 @@ def test_two_step_cancel(tmp_path: Path) -> None:
         assert error_of(share, "shoe")["code"] == "JOB_CANCELLED"
 
 
+def test_two_step_cancel_of_a_running_job(tmp_path: Path) -> None:
+    """The first CANCEL leaves the job running and is answered beside its progress; the second ends it."""
+    with served(tmp_path, cancel={"confirm": True}) as share:
+        folder = fakes.write_job(inbox(share, "shoe"), {"work_s": 60})
+        share.until(lambda: share.states().get("shoe") == "running")
+        (folder / "cancel.txt").touch()
+        share.until(lambda: "CANCEL.confirm" in _status_message(folder))
+        assert "Running" in _status_message(folder)
+        assert share.states()["shoe"] == "running"
+        (folder / "cancel.confirm").touch()
+        share.until((share.config.failed / "shoe/error.json").exists)
+        assert error_of(share, "shoe")["code"] == "JOB_CANCELLED"
+
+
 def _status_message(folder: Path) -> str:
     try:
         return str(json.loads((folder / "status.json").read_text())["message"])
@@ -451,6 +465,22 @@ def test_priority_goes_first(tmp_path: Path) -> None:
         (urgent / "job.toml").write_text("priority = 5\n")
         share.until(lambda: len(os.listdir(share.config.done)) == 3)
         assert (share.job("urgent").started_at_s or 0) < (share.job("low").started_at_s or 0)
+
+
+def test_owners_take_turns(tmp_path: Path) -> None:
+    """Somebody's flood of folders does not keep somebody else's single folder waiting until it is through."""
+    with served(tmp_path, intake={"prefetch": 8}) as share:
+        fakes.write_job(inbox(share, "running"), {"work_s": 1.5})
+        share.until(lambda: share.states().get("running") == "running")
+        for number in range(4):
+            fakes.write_job(inbox(share, f"flood{number}"))
+        share.until(lambda: list(share.states().values()).count("queued") == 4)
+        single = fakes.write_job(tmp_path / "single")
+        os.chown(single, 12345, -1)
+        single.rename(inbox(share, "single"))
+        share.until(lambda: len(os.listdir(share.config.done)) == 6 and not share.store.active())
+        turns = sorted(share.store.recent(10), key=lambda job: job.started_at_s or 0.0)
+        assert [job.folder for job in turns].index("single") <= 2
 
 
 @pytest.mark.parametrize(

@@ -2,32 +2,17 @@
 
 import json
 import os
-import zipfile
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 import fakes
+from audit import Tally
 from daemon.failpoints import FAILPOINTS, STEPS
-from served import DaemonProcess, jobs_on_record, make_config, wait_until
+from served import DaemonProcess, drop, jobs_on_record, make_config, wait_until
 
 FASTER: dict[str, object] = {"settle_s": 0.05}
-
-
-def _drop(base: Path, failpoint: str) -> None:
-    """A drop that passes the failpoint: most are passed by any folder."""
-    config = make_config(base)
-    if "archive" in failpoint:
-        packed = base / "packed.zip"
-        with zipfile.ZipFile(packed, "w") as archive:
-            for name in fakes.JOB_FILES:
-                archive.writestr(name, fakes.png())
-        packed.rename(config.inbox / "shoe.zip")
-    elif "retry" in failpoint:
-        (fakes.write_job(config.failed / "shoe") / "RETRY").touch()
-    else:
-        fakes.write_job(base / "shoe").rename(config.inbox / "shoe")
 
 
 def _outcomes(base: Path) -> list[Path]:
@@ -36,11 +21,14 @@ def _outcomes(base: Path) -> list[Path]:
     return sorted(file.parent for name in ("result.json", "error.json") for file in share.rglob(name))
 
 
+@pytest.mark.fault("kill -9 of the daemon", "before and after every step of a job")
 @pytest.mark.parametrize("failpoint", [name for name in FAILPOINTS if "run-finished" not in name])
-def test_a_kill_of_the_daemon_at_any_step_loses_and_doubles_nothing(tmp_path: Path, failpoint: str) -> None:
+def test_a_kill_of_the_daemon_at_any_step_loses_and_doubles_nothing(
+    tmp_path: Path, failpoint: str, tally: Tally
+) -> None:
     """After kill -9 at this step and a restart there is exactly one folder, in done/, with its results."""
     killed = DaemonProcess(tmp_path, {"MESHDROP_FAILPOINT": failpoint}, intake=FASTER)
-    _drop(tmp_path, failpoint)
+    drop(tmp_path, failpoint)
     try:
         assert killed.wait(30) == -9, "the failpoint was never reached"
     finally:
@@ -60,17 +48,19 @@ def test_a_kill_of_the_daemon_at_any_step_loses_and_doubles_nothing(tmp_path: Pa
     recorded = jobs_on_record(tmp_path / "state")
     assert [(job.state, job.destination) for job in recorded] == [("done", "done/shoe")]
     assert json.loads((done / "result.json").read_text())["job_id"] == recorded[0].job_id
+    tally(make_config(tmp_path), ["shoe"])
 
 
 def _all_ended(base: Path) -> bool:
     return all(not job.is_active for job in jobs_on_record(base / "state"))
 
 
+@pytest.mark.fault("kill -9 of the worker", "before and after its last step, in every attempt")
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_kill_of_the_worker_costs_attempts_and_ends_once(tmp_path: Path, when: str) -> None:
+def test_a_kill_of_the_worker_costs_attempts_and_ends_once(tmp_path: Path, when: str, tally: Tally) -> None:
     """A worker that dies at its last step every time ends in failed/ with MODEL_CRASHED after two attempts."""
     daemon = DaemonProcess(tmp_path, {"MESHDROP_FAILPOINT": f"{when}:run-finished"}, intake=FASTER)
-    _drop(tmp_path, "")
+    drop(tmp_path, "")
     try:
         error = tmp_path / "share/failed/shoe/error.json"
         assert wait_until(lambda: error.exists() and _all_ended(tmp_path), 30)
@@ -79,11 +69,12 @@ def test_a_kill_of_the_worker_costs_attempts_and_ends_once(tmp_path: Path, when:
     content = json.loads(error.read_text())
     assert (content["code"], content["attempts"]) == ("MODEL_CRASHED", 2)
     assert _outcomes(tmp_path) == [error.parent]
+    tally(make_config(tmp_path), ["shoe"])
 
 
 def test_a_job_interrupted_too_often_fails(tmp_path: Path) -> None:
     """A job during which the daemon died max_attempts times ends with JOB_INTERRUPTED."""
-    _drop(tmp_path, "")
+    drop(tmp_path, "")
     (tmp_path / "share/inbox/shoe/behave.json").write_text('{"work_s": 60}')
     for attempt in (1, 2):
         daemon = DaemonProcess(tmp_path, intake=FASTER)
@@ -107,7 +98,7 @@ def _is_running(base: Path, attempt: int) -> bool:
 
 def test_a_clean_stop_costs_no_attempt(tmp_path: Path) -> None:
     """SIGTERM during a job puts it back into the queue; the next daemon runs it as the first attempt."""
-    _drop(tmp_path, "")
+    drop(tmp_path, "")
     (tmp_path / "share/inbox/shoe/behave.json").write_text(json.dumps({"once": str(tmp_path / "o"), "work_s": 0.1}))
     daemon = DaemonProcess(tmp_path, intake=FASTER)
     assert wait_until((tmp_path / "state/health.json").exists)
@@ -125,9 +116,9 @@ def test_a_clean_stop_costs_no_attempt(tmp_path: Path) -> None:
 def test_the_same_name_dropped_after_a_kill_is_another_job(tmp_path: Path) -> None:
     """Killed between the move and its record, with a new folder of the same name dropped: both come back."""
     killed = DaemonProcess(tmp_path, {"MESHDROP_FAILPOINT": "before:publish-recorded"}, intake=FASTER)
-    _drop(tmp_path, "")
+    drop(tmp_path, "")
     assert killed.wait(30) == -9
-    _drop(tmp_path, "")
+    drop(tmp_path, "")
     daemon = DaemonProcess(tmp_path, intake=FASTER)
     try:
         assert wait_until(lambda: len(_outcomes(tmp_path)) == 2 and _all_ended(tmp_path), 30)

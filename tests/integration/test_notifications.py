@@ -16,8 +16,8 @@ import fakes
 from daemon.config import NotifyConfig
 from daemon.notify import Notifier
 from daemon.share import create_share
-from receivers import http_receiver, mail_receiver, unused_port
-from served import served, wait_until
+from receivers import http_receiver, mail_receiver
+from served import free_port, served, wait_until
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -76,7 +76,7 @@ def test_dead_and_slow_receivers_delay_nobody(tmp_path: Path) -> None:
     """With one receiver dead and one asleep, jobs end as ever and the third receiver hears of each, in order."""
     with http_receiver(delay_s=60.0) as asleep, http_receiver() as awake:
         targets = {
-            "dead": f"json://127.0.0.1:{unused_port()}/",
+            "dead": f"json://127.0.0.1:{free_port()}/",
             "asleep": f"json://127.0.0.1:{asleep.port}/",
             "awake": f"json://127.0.0.1:{awake.port}/",
         }
@@ -94,7 +94,7 @@ def test_dead_and_slow_receivers_delay_nobody(tmp_path: Path) -> None:
 
 def test_messages_survive_a_restart_of_the_daemon(tmp_path: Path) -> None:
     """What could not be delivered before is delivered after, once."""
-    with served(tmp_path, notify={"targets": {"studio": f"json://127.0.0.1:{unused_port()}/"}}) as share:
+    with served(tmp_path, notify={"targets": {"studio": f"json://127.0.0.1:{free_port()}/"}}) as share:
         fakes.write_job(share.config.inbox / "shoe")
         share.until(lambda: (share.config.done / "shoe").exists() and not share.store.active())
         assert wait_until(lambda: "not delivered" in (tmp_path / "state/notify.log").read_text(), 30)
@@ -110,7 +110,7 @@ def test_messages_survive_a_restart_of_the_daemon(tmp_path: Path) -> None:
 def test_an_old_message_is_given_up(tmp_path: Path) -> None:
     """A receiver that is gone for good does not fill the disk."""
     config = NotifyConfig.model_validate(
-        {"targets": {"dead": f"json://127.0.0.1:{unused_port()}/"}, "give_up_after_s": 2.0}
+        {"targets": {"dead": f"json://127.0.0.1:{free_port()}/"}, "give_up_after_s": 2.0}
     )
     notifier = Notifier(config, tmp_path)
     notifier.warn("stuck", "title", "body")
@@ -123,7 +123,7 @@ def test_an_old_message_is_given_up(tmp_path: Path) -> None:
 def test_a_flood_is_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many jobs end while a receiver is dead, only so many messages wait."""
     monkeypatch.setattr("daemon.notify.MAX_WAITING", 5)
-    config = NotifyConfig.model_validate({"targets": {"dead": f"json://127.0.0.1:{unused_port()}/"}})
+    config = NotifyConfig.model_validate({"targets": {"dead": f"json://127.0.0.1:{free_port()}/"}})
     notifier = Notifier(config, tmp_path)
     for number in range(20):
         notifier.warn("stuck", f"title {number}", "body")
@@ -175,7 +175,7 @@ def test_secrets_stay_with_the_sender(tmp_path: Path) -> None:
             "MESHDROP_WORKER__PRELOAD": "[]",
             "MESHDROP_NOTIFY__TARGETS": json.dumps({"studio": f"json://anna:hushhush@127.0.0.1:{receiver.port}/"}),
             "MESHDROP_NOTIFY__WEBHOOKS": json.dumps(
-                {"farm": {"url": f"http://127.0.0.1:{unused_port()}/", "secret": SECRET}}
+                {"farm": {"url": f"http://127.0.0.1:{free_port()}/", "secret": SECRET}}
             ),
         }
         daemon = subprocess.Popen(

@@ -12,11 +12,9 @@ from pathlib import Path
 import pytest
 
 import fakes
-from served import ServedShare, served, wait_until
+from served import ServedShare, free_port, served, wait_until
 
 pytestmark = [pytest.mark.needs("smbd", "smbclient")]
-
-PORT = 44551
 
 
 @dataclass
@@ -24,10 +22,12 @@ class SmbUser:
     """Runs smbclient commands as the one user of the share."""
 
     conf: Path
+    port: int
 
     def run(self, *commands: str, local: Path | None = None) -> str:
         finished = subprocess.run(
-            ["smbclient", "-s", str(self.conf), "-p", str(PORT), "-N", "//127.0.0.1/drop", "-c", "; ".join(commands)],
+            ["smbclient", "-s", str(self.conf), "-p", str(self.port), "-N", "//127.0.0.1/drop",
+             "-c", "; ".join(commands)],
             cwd=local, capture_output=True, text=True, timeout=30, check=False,
         )  # fmt: skip
         return finished.stdout + finished.stderr
@@ -42,13 +42,13 @@ def share_with_user(tmp_path: Path) -> Iterator[tuple[ServedShare, SmbUser]]:
     """A served share that a real Samba server exports on the loopback."""
     with served(tmp_path, intake={"settle_s": 0.5}) as share:
         conf = tmp_path / "smb.conf"
-        private = tmp_path / "samba"
+        private, port = tmp_path / "samba", free_port()
         private.mkdir()
         folders = "\n".join(f"    {key} = {private}" for key in
                             ("lock directory", "state directory", "cache directory", "private dir", "pid directory",
                              "ncalrpc dir"))  # fmt: skip
         conf.write_text(
-            f"[global]\n{folders}\n    smb ports = {PORT}\n    interfaces = 127.0.0.1\n    bind interfaces only = yes\n"
+            f"[global]\n{folders}\n    smb ports = {port}\n    interfaces = 127.0.0.1\n    bind interfaces only = yes\n"
             "    map to guest = bad user\n    guest account = root\n    disable netbios = yes\n    load printers = no\n"
             f"    log file = {private}/log\n    server role = standalone server\n"
             f"[drop]\n    path = {share.config.root}\n    guest ok = yes\n    guest only = yes\n    read only = no\n"
@@ -59,7 +59,7 @@ def share_with_user(tmp_path: Path) -> Iterator[tuple[ServedShare, SmbUser]]:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        user = SmbUser(conf)
+        user = SmbUser(conf, port)
         try:
             assert wait_until(lambda: "inbox" in user.run("ls"), 20), user.run("ls")
             yield share, user

@@ -26,6 +26,7 @@ def _failed_with(share: ServedShare, name: str) -> dict[str, object]:
         ({"exit": 3}, {}, "MODEL_CRASHED"),
         ({"hang": 1}, {"job_timeout_s": 0.6}, "MODEL_TIMEOUT"),
         ({"hang": 1}, {"stage_timeout_s": 0.6}, "MODEL_TIMEOUT"),
+        ({"work_s": 60}, {"stage_timeout_s": 0.6}, "MODEL_TIMEOUT"),
         ({"freeze": 1}, {"heartbeat_timeout_s": 2.0}, "MODEL_TIMEOUT"),
         ({"hang_in_c": 1}, {"heartbeat_timeout_s": 2.0}, "MODEL_TIMEOUT"),
         ({"allocate": 4 << 30}, {"memory_bytes": 1 << 30}, "MODEL_OUT_OF_MEMORY"),
@@ -45,6 +46,17 @@ def test_a_fault_that_repeats_fails_after_two_attempts(
         if "timeout_s" not in str(worker):
             fakes.write_job(share.config.inbox / "good")
             share.until((share.config.done / "good").exists)
+
+
+def test_results_that_grow_too_large_stop_the_job(tmp_path: Path) -> None:
+    """A model that fills the disk is ended while it writes, long before its time limit."""
+    with served(tmp_path, worker={"output_bytes": 1 << 20}) as share:
+        fakes.write_job(share.config.inbox / "flood", {"flood": 8 << 20, "hang": 1})
+        content = _failed_with(share, "flood")
+        assert (content["code"], content["attempts"]) == ("INTERNAL_ERROR", 1)
+        assert "worker.output_bytes" in str(content["message"])
+        fakes.write_job(share.config.inbox / "good")
+        share.until((share.config.done / "good").exists)
 
 
 def test_a_fault_that_passes_costs_one_attempt(tmp_path: Path) -> None:
