@@ -140,15 +140,15 @@ def run(
     if result.verdict is not Verdict.TAKE or result.found.options is None:
         _tell_check(result)
         raise typer.Exit(ExitCode.NOT_READY)
-    _reconstruct(folder, output, result.found.options, as_json)
+    _reconstruct(folder, output, result.found.options, settings, as_json)
 
 
-def _reconstruct(folder: Path, output: Path, options: JobOptions, as_json: bool) -> None:
+def _reconstruct(folder: Path, output: Path, options: JobOptions, config: Config, as_json: bool) -> None:
     from recon import reconstruct
 
     with _progress_bar() as show:
         try:
-            report = reconstruct(folder, output, options.settings, show)
+            report = reconstruct(folder, output, options.settings_on(config.reconviagen), show)
         except ReconError as error:
             _stop_with(failure_from_error(error))
     if as_json:

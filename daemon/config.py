@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from daemon.errors import ConfigError
 from daemon.folders import TreeLimits
+from recon.settings import ReconViaGenInstallation
 
 Seconds = Annotated[float, Field(gt=0, le=1e7)]
 Bytes = Annotated[int, Field(ge=0)]
@@ -151,6 +152,7 @@ class Config(BaseSettings):
     retention: RetentionConfig = RetentionConfig()
     notify: NotifyConfig = NotifyConfig()
     log: LogConfig = LogConfig()
+    reconviagen: ReconViaGenInstallation = ReconViaGenInstallation()
     defaults: dict[str, object] = {}
     """Options for every job, in the words of job.toml; the job's own win."""
 
