@@ -147,8 +147,7 @@ def _random_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
             is_gain = name.endswith(("norm.weight", "gamma", "weight")) and value.ndim == 1
             state[name] = 0.02 * torch.randn_like(value) + (1 if is_gain else 0)
         else:
-            fan_in = value[0].numel() if value.ndim < 5 or value.shape[0] == value[0].shape[-1] else value[0].numel()
-            state[name] = torch.randn_like(value) * fan_in**-0.5
+            state[name] = torch.randn_like(value) * value[0].numel() ** -0.5
     return {name: value.contiguous().cpu() for name, value in state.items()}
 
 

@@ -5,17 +5,22 @@ with the cumulative lengths of the sequences, starting with 0.  ``qkv`` and ``kv
 before the heads.  No function takes a mask, dropout or a scale: upstream passes none.
 """
 
+import contextlib
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from recon.arrays import Float, Int, Tensor
 
-try:  # PyTorch 2.10 and later: flash attention over sequences of unequal length without a loop
-    from torch.nn.attention.varlen import varlen_attn
-except ImportError:
-    varlen_attn = None
+varlen_attn: Callable[..., Any] | None = None
+"""PyTorch 2.10 and later: flash attention over sequences of unequal length without a loop."""
+with contextlib.suppress(ImportError):
+    from torch.nn.attention.varlen import varlen_attn as _varlen_attn
+
+    varlen_attn = _varlen_attn
 
 HALF_PRECISIONS = (torch.float16, torch.bfloat16)
 FUNCTIONS = (
@@ -46,7 +51,7 @@ def flash_attn_kvpacked_func(q: Float[Tensor, "b n h c"], kv: Float[Tensor, "b m
     return flash_attn_func(q, k, v)
 
 
-def flash_attn_varlen_func(  # noqa: PLR0913 - flash_attn's own signature
+def flash_attn_varlen_func(  # noqa: PLR0913, PLR0917 - flash_attn's own signature
     q: Float[Tensor, "n h c"],
     k: Float[Tensor, "m h c"],
     v: Float[Tensor, "m h d"],
@@ -73,7 +78,7 @@ def flash_attn_varlen_qkvpacked_func(
     return flash_attn_varlen_func(q, k, v, cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
 
 
-def flash_attn_varlen_kvpacked_func(  # noqa: PLR0913 - flash_attn's own signature
+def flash_attn_varlen_kvpacked_func(  # flash_attn's own signature
     q: Float[Tensor, "n h c"],
     kv: Float[Tensor, "m 2 h c"],
     cu_seqlens_q: Int[Tensor, " s"],
@@ -99,10 +104,11 @@ def attention_module(installed: ModuleType | None) -> ModuleType:
     return module
 
 
-def _prefer(fast, own):  # type: ignore[no-untyped-def]  # any of the six signatures
+def _prefer(fast: Callable[..., Tensor], own: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The installed function where it can serve, ours elsewhere."""
+
     def attend(first: Tensor, *rest: object) -> Tensor:
         can_be_fast = first.is_cuda and first.dtype in HALF_PRECISIONS
-        out: Tensor = fast(first, *rest) if can_be_fast else own(first, *rest)
-        return out
+        return fast(first, *rest) if can_be_fast else own(first, *rest)
 
     return attend

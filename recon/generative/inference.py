@@ -63,7 +63,7 @@ class RunRecord:
         return {name: starts[index + 1] - starts[index] for index, name in enumerate(names)}
 
 
-def generate(  # noqa: PLR0913 - everything that decides a run
+def generate(
     pipeline: Pipeline,
     pictures: list[Image.Image],
     settings: ReconViaGenSettings,

@@ -36,7 +36,7 @@ class Pipeline(Protocol):
     @staticmethod
     def from_pretrained(path: str) -> "Pipeline": ...
 
-    def run(  # noqa: PLR0913 - upstream's signature
+    def run(  # noqa: PLR0913, PLR0917 - upstream's signature
         self,
         image: Any,
         coords: Any = None,
@@ -110,9 +110,12 @@ def _filtered_checkpoints(installation: Installation) -> Iterator[Path]:
 @contextlib.contextmanager
 def _local_files_only(module: ModuleType, installation: Installation) -> Iterator[None]:
     """Let everything that upstream would fetch by name come from ``weights_dir``."""
+
     def load_dino(_: str, entry: str, **options: object) -> torch.nn.Module:
         with _replaced(torch.hub, "load", real_load):
-            loaded: torch.nn.Module = real_load(str(installation.dino_dir), entry, source="local", pretrained=True)
+            loaded: torch.nn.Module = real_load(  # type: ignore[no-untyped-call]
+                str(installation.dino_dir), entry, source="local", pretrained=True
+            )
         return loaded
 
     real_load = torch.hub.load

@@ -10,7 +10,7 @@ from types import ModuleType, SimpleNamespace
 
 import torch
 
-from recon.arrays import Float, Int, Tensor
+from recon.arrays import Int, Tensor
 
 VOXELS_PER_PRODUCT = 1 << 16
 """Bounds the gathered features: taps times channels numbers a voxel."""
@@ -28,7 +28,7 @@ class SparseConvTensor:
         indice_dict: Shared by all tensors at the same voxels; keeps their neighbour maps.
     """
 
-    def __init__(  # noqa: PLR0913 - spconv's own signature
+    def __init__(  # noqa: PLR0913, PLR0917 - spconv's own signature
         self,
         features: Tensor,
         indices: Int[Tensor, "n 4"],
@@ -75,7 +75,7 @@ class SubMConv3d(torch.nn.Module):
         indice_key, algo: spconv's; taken and not needed.
     """
 
-    def __init__(  # noqa: PLR0913 - spconv's own signature
+    def __init__(  # noqa: PLR0913, PLR0917 - spconv's own signature
         self,
         in_channels: int,
         out_channels: int,

@@ -103,7 +103,7 @@ class UpstreamModules:
             if spconv is None:
                 raise ModelUnavailable(
                     'sparse_convolution = "spconv" is configured, but spconv does not load.',
-                    suggestion='Ask the operator to install spconv, or to set reconviagen.sparse_convolution = "torch".',
+                    suggestion='Ask the operator to install it, or to set reconviagen.sparse_convolution = "torch".',
                 )
             self.sparse_convolution = f"spconv {_version(sys.modules['spconv'])}"
 
@@ -138,8 +138,8 @@ class UpstreamModules:
                 else:
                     del sys.modules[name]
 
-    def _is_upstream(self, name: str, module: ModuleType) -> bool:
-        if name.split(".")[0] in UPSTREAM_PACKAGES:
+    def _is_upstream(self, name: str, module: object) -> bool:  # sys.modules holds objects of other kinds too
+        if name.partition(".")[0] in UPSTREAM_PACKAGES:
             return True
         file = getattr(module, "__file__", None) or ""
         return any(Path(file).is_relative_to(folder) for folder in (self._source_dir, self._weights_dir) if file)

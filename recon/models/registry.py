@@ -9,6 +9,12 @@ from recon.models.interface import Model
 
 ENTRY_POINT_GROUP = "meshdrop.models"
 
+OWN_MODELS = {
+    "nvdiffrec": "recon.models.nvdiffrec:NvdiffrecModel",
+    "reconviagen": "recon.models.reconviagen:ReconViaGenModel",
+}
+"""No installed package can take these names."""
+
 
 def installed_models() -> tuple[str, ...]:
     """Names that ``create_model`` knows, sorted."""
@@ -37,5 +43,5 @@ def create_model(name: str) -> Model:
 
 
 def _entries() -> dict[str, EntryPoint]:
-    own = EntryPoint("nvdiffrec", "recon.models.nvdiffrec:NvdiffrecModel", ENTRY_POINT_GROUP)
-    return {entry.name: entry for entry in (*entry_points(group=ENTRY_POINT_GROUP), own)}
+    own = (EntryPoint(name, factory, ENTRY_POINT_GROUP) for name, factory in OWN_MODELS.items())
+    return {entry.name: entry for entry in (*entry_points(group=ENTRY_POINT_GROUP), *own)}

@@ -1,0 +1,200 @@
+"""Registration in order: seeds, refinement of the best, the choice among what fits equally well."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from recon import frames
+from recon.arrays import Float, Tensor
+from recon.registration.nearest import make_lattice
+from recon.registration.refinement import PointsWithTree, refine
+from recon.registration.seeds import coarse_candidates
+from recon.registration.similarity import Similarity
+from recon.scene import TriangleMesh
+
+LATTICE_POINTS = 6_000
+CANDIDATES = 12
+"""Distinct coarse results that are refined."""
+DISTINCT = 0.03
+"""Of the diagonal: coarse results that put the mesh nearer than this to each other are one."""
+SAME_TURN_COSINE, PER_TURN = 0.94, 2
+"""Orientations less than 20 degrees apart are alike; so many of them are tried."""
+FIRST_ROUNDS, MIDDLE_ROUNDS, FIRST_POINTS = 4, 6, 500
+LAST_ROUNDS, LAST_POINTS = 10, 2_500
+JUDGED_POINTS = 1_000
+INLIER_REACH = 0.01
+"""Of the diagonal: a point with a counterpart nearer than this has been found again."""
+COLOUR_REACH = 0.25
+"""Colour differences beyond this say no more than 'different'."""
+FINALISTS = 4
+"""Candidates that are refined further and whose outlines are compared."""
+OUTLINE_WEIGHT = 0.3
+"""Of the outlines' overlap against the share of points found again."""
+
+
+@dataclass(frozen=True)
+class SurfacePoints:
+    """Points spread evenly over a surface, in random order.
+
+    Attributes:
+        normals: Unit, outwards.
+        colours_srgb: 0..1; may be missing.
+    """
+
+    positions: Float[Tensor, "n 3"]
+    normals: Float[Tensor, "n 3"]
+    colours_srgb: Float[Tensor, "n 3"] | None = None
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A similarity and how well it fits.
+
+    Attributes:
+        target_from_source: The transform.
+        inlier_fraction: Share of the target's points that have a counterpart within 1 % of its diagonal.
+        residual: Median distance of those, in target units.
+        colour_difference: Mean difference at them, 0..1; None without colours.
+        silhouette_iou: As measured by the caller's check; None without.
+    """
+
+    target_from_source: Similarity
+    inlier_fraction: float
+    residual: float
+    colour_difference: float | None = None
+    silhouette_iou: float | None = None
+
+
+def sample_mesh(
+    mesh: TriangleMesh, count: int, seed: int = 0, colours_srgb: Float[Tensor, "v 3"] | None = None
+) -> SurfacePoints:
+    """Draw points evenly by area."""
+    generator = torch.Generator().manual_seed(seed)
+    positions, faces = mesh.positions_world.detach().cpu().double(), mesh.faces.cpu()
+    scaled = TriangleMesh(positions, faces).scaled_face_normals()
+    cumulative = scaled.norm(dim=1).cumsum(0)
+    drawn = torch.rand(count, generator=generator, dtype=torch.float64) * cumulative[-1]
+    face = torch.searchsorted(cumulative, drawn).clamp_max(len(faces) - 1)
+    u, v = torch.rand(2, count, generator=generator, dtype=torch.float64)
+    u, v = torch.where(u + v > 1, torch.stack([1 - u, 1 - v]), torch.stack([u, v]))
+    weights = torch.stack([1 - u - v, u, v], 1)[..., None]
+    colours = None
+    if colours_srgb is not None:
+        colours = (colours_srgb.detach().cpu().double()[faces[face]] * weights).sum(1)
+    normals = torch.nn.functional.normalize(scaled[face], dim=1, eps=1e-20)
+    return SurfacePoints((positions[faces[face]] * weights).sum(1), normals, colours)
+
+
+def register(
+    source: SurfacePoints, target: SurfacePoints, silhouette_iou: Callable[[Similarity], float] | None = None
+) -> Registration:
+    """Find the similarity that brings a surface to another of which parts may be missing, wrong or extra.
+
+    Args:
+        source: Of a mesh in any frame.
+        target: Measured.
+        silhouette_iou: Asked for the few candidates that fit best; decides between those that fit alike.
+
+    Returns:
+        The best candidate; whether it is good enough is the caller's decision.
+    """
+    source_some, target_some = source.positions[:LATTICE_POINTS].float(), target.positions[:LATTICE_POINTS].float()
+    similarities, _ = coarse_candidates(source_some, target_some, make_lattice(source_some), make_lattice(target_some))
+    source_tree = PointsWithTree(source.positions, source.normals)
+    target_tree = PointsWithTree(target.positions, target.normals)
+
+    def tried(candidates: list[Similarity]) -> list[Registration]:
+        """A few rounds for all, more for the best of them."""
+        rough = [refine(item, source_tree, target_tree, FIRST_ROUNDS, FIRST_POINTS) for item in candidates]
+        judged = [_judge(item, source, target, source_tree, target_tree) for item in rough]
+        best = sorted(judged, key=_score, reverse=True)[:FINALISTS]
+        refined = [
+            refine(item.target_from_source, source_tree, target_tree, MIDDLE_ROUNDS, FIRST_POINTS) for item in best
+        ]
+        return [_judge(item, source, target, source_tree, target_tree) for item in refined]
+
+    judged = tried([similarities[index] for index in _distinct(similarities, source_some)])
+    first = max(judged, key=_score)
+    judged += tried(_symmetric_variants(first.target_from_source, target.positions))
+    best = _choose(judged, silhouette_iou)
+    final = refine(best.target_from_source, source_tree, target_tree, LAST_ROUNDS, LAST_POINTS)
+    result = _judge(final, source, target, source_tree, target_tree)
+    return result if silhouette_iou is None else _with_iou(result, silhouette_iou)
+
+
+def _distinct(similarities: Similarity, source: Float[Tensor, "n 3"]) -> list[int]:
+    """The first results that put the source at different places, few of each orientation."""
+    probes = similarities.apply(source[:32].expand(similarities.scale.shape[0], -1, -1))
+    diagonal = (probes[0].amax(0) - probes[0].amin(0)).norm()
+    chosen: list[int] = []
+    for index in range(len(probes)):
+        apart = [float((probes[index] - probes[other]).norm(dim=1).mean()) for other in chosen]
+        alike = [other for other in chosen if _cosine(similarities, index, other) > SAME_TURN_COSINE]
+        if all(distance > DISTINCT * diagonal for distance in apart) and len(alike) < PER_TURN:
+            chosen.append(index)
+        if len(chosen) == CANDIDATES:
+            break
+    return chosen
+
+
+def _cosine(similarities: Similarity, one: int, two: int) -> float:
+    """Of the angle between two orientations."""
+    return (float((similarities.rotation[one] * similarities.rotation[two]).sum()) - 1) / 2
+
+
+def _symmetric_variants(similarity: Similarity, target: Float[Tensor, "n 3"]) -> list[Similarity]:
+    """Half turns about the target's principal axes and between them, quarter turns about the axes.
+
+    A box or a bottle hardly tells them apart; between the axes, because equal sides leave the axes undetermined.
+    """
+    middle = target.mean(0)
+    _, axes = torch.linalg.eigh((target - middle).T @ (target - middle))
+    x, y, z = axes.T
+    between = (x + y, x - y, x + z, x - z, y + z, y - z)
+    half = [x, y, z, *(axis / 2**0.5 for axis in between)]
+    vectors = [axis * math.pi for axis in half] + [axis * math.pi / 2 for axis in (x, y, z, -x, -y, -z)]
+    variants = []
+    for vector in vectors:
+        turn = frames.rotation_from_vector(vector)
+        turned = Similarity(torch.ones((), dtype=turn.dtype), turn, middle - turn @ middle)
+        variants.append(turned.after(similarity))
+    return variants
+
+
+def _judge(
+    similarity: Similarity,
+    source: SurfacePoints,
+    target: SurfacePoints,
+    source_tree: PointsWithTree,
+    target_tree: PointsWithTree,
+) -> Registration:
+    count = JUDGED_POINTS
+    diagonal = float((target.positions.amax(0) - target.positions.amin(0)).norm())
+    back = source_tree.nearest(similarity.inverse().apply(target_tree.positions[:count]))
+    distance = (similarity.apply(source_tree.positions[back]) - target_tree.positions[:count]).norm(dim=1)
+    faces_alike = (similarity.turn(source_tree.normals[back]) * target_tree.normals[:count]).sum(1) > 0
+    is_inlier = (distance < INLIER_REACH * diagonal) & faces_alike
+    residual = float(distance[is_inlier].median()) if bool(is_inlier.any()) else diagonal
+    difference = None
+    if source.colours_srgb is not None and target.colours_srgb is not None and bool(is_inlier.any()):
+        apart = (source.colours_srgb[back] - target.colours_srgb[:count])[is_inlier].abs().mean(1)
+        difference = float(apart.clamp_max(COLOUR_REACH).mean())
+    return Registration(similarity, float(is_inlier.double().mean()), residual, difference)
+
+
+def _choose(judged: list[Registration], silhouette_iou: Callable[[Similarity], float] | None) -> Registration:
+    """The candidate that finds most of the target again, in the right colours; outlines decide between the best."""
+    ranked = sorted(judged, key=_score, reverse=True)[:FINALISTS]
+    if silhouette_iou is not None:
+        ranked = [_with_iou(item, silhouette_iou) for item in ranked]
+    return max(ranked, key=lambda item: _score(item) + OUTLINE_WEIGHT * (item.silhouette_iou or 0))
+
+
+def _score(item: Registration) -> float:
+    return item.inlier_fraction * (1 - (item.colour_difference or 0) / COLOUR_REACH)
+
+
+def _with_iou(item: Registration, silhouette_iou: Callable[[Similarity], float]) -> Registration:
+    return replace(item, silhouette_iou=silhouette_iou(item.target_from_source))
