@@ -132,10 +132,9 @@ def run(case: Case, alteration: str, seed: int, with_colours: bool = True) -> Ou
     source_from_world = random_similarity(rng)
     moved = TriangleMesh(source_from_world.apply(altered.positions_world.double()).float(), altered.faces)
     colours = case.colours_srgb if with_colours else None
-    check = SilhouetteCheck(moved, case.observations, select_rasterizer("torch", CPU))
     started_s = time.process_time()
     source = sample_mesh(moved, SAMPLES, seed, colours)
-    found = register(source, case.target, check)
+    found = register(source, case.target, SilhouetteCheck(source.positions, case.observations))
     seconds = time.process_time() - started_s
     return _outcome(case, alteration, found, found.target_from_source.after(source_from_world), seconds)
 

@@ -112,7 +112,12 @@ def write_weights(
     for key, (name, arguments) in size.models.items():
         with device:
             model = getattr(models_module, name)(**arguments)
-        save_file(_random_state(model), str(pipeline_dir / "ckpts" / f"{key}.safetensors"))
+        state = _random_state(model)
+        if (
+            size is FULL and key == "slat_decoder_mesh"
+        ):  # signed distances near zero: a smooth shell, as trained ones give
+            state = {name: value * (0.01 if name.startswith("out_layer") else 1) for name, value in state.items()}
+        save_file(state, str(pipeline_dir / "ckpts" / f"{key}.safetensors"))
         (pipeline_dir / "ckpts" / f"{key}.json").write_text(json.dumps({"name": name, "args": arguments}), "utf-8")
         del model
     models = {key: f"ckpts/{key}" for key in size.models} | {"slat_decoder_gs": "ckpts/absent"}

@@ -177,7 +177,17 @@ def _replaced(owner: object, name: str, value: object) -> Iterator[None]:
 class _without_initialisation(TorchFunctionMode):  # noqa: N801 - used like a function
     """Random fillers of tensors do nothing."""
 
-    _FILLERS = frozenset({torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.erfinv_})
+    _FILLERS = frozenset(
+        {
+            torch.Tensor.erfinv_,
+            torch.Tensor.normal_,
+            torch.Tensor.uniform_,
+            torch.nn.init.kaiming_uniform_,
+            torch.nn.init.normal_,
+            torch.nn.init.trunc_normal_,
+            torch.nn.init.uniform_,
+        }
+    )
 
     def __torch_function__(
         self,
@@ -186,9 +196,10 @@ class _without_initialisation(TorchFunctionMode):  # noqa: N801 - used like a fu
         arguments: Sequence[Any] = (),
         keywords: dict[str, Any] | None = None,
     ) -> Any:
+        keywords = keywords or {}
         if function in self._FILLERS:
-            return arguments[0]
-        return function(*arguments, **(keywords or {}))
+            return arguments[0] if arguments else keywords["tensor"]
+        return function(*arguments, **keywords)
 
 
 def _check_coverage(pipeline: Pipeline, installation: Installation) -> None:

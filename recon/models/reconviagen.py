@@ -77,7 +77,7 @@ class ReconViaGenModel:
         )
         observations = observe(capture, context.device, settings.nvdiffrec.fusion.denoise)
         context.enter("geometry", OBSERVED)
-        registration, registered = _register(generated, observations, capture, context)
+        registration, registered = _register(generated, observations, capture)
         context.enter("geometry", REGISTERED)
         completed = complete_mesh(
             registered,
@@ -127,7 +127,7 @@ def _import_pipeline_class() -> type[Pipeline]:
 
 
 def _register(
-    generated: GeneratedMesh, observations: Observations, capture: Capture, context: ModelContext
+    generated: GeneratedMesh, observations: Observations, capture: Capture
 ) -> tuple[Registration, TriangleMesh]:
     """Bring the generated mesh into the world frame.
 
@@ -142,8 +142,7 @@ def _register(
             suggestion='Add depth images, or use model = "nvdiffrec", which does without.',
         )
     source = sample_mesh(mesh, REGISTRATION_POINTS, colours_srgb=generated.colours_srgb)
-    check = SilhouetteCheck(mesh, observations, context.raster)
-    registration = register(source, target, check)
+    registration = register(source, target, SilhouetteCheck(source.positions, observations))
     positions = registration.target_from_source.apply(mesh.positions_world.cpu().double())
     return registration, TriangleMesh(positions.to(mesh.positions_world), mesh.faces)
 

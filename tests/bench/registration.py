@@ -31,13 +31,14 @@ def cases(arguments: list[str]) -> Iterator[trials.Case]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=200, help="in all, shared by the meshes and both alterations")
+    parser.add_argument("--first", type=int, default=0, help="number of the first trial, to share them among processes")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("meshes", nargs="*")
     options = parser.parse_args()
     torch.set_num_threads(1)
     loaded = list(cases(options.meshes))
     outcomes = []
-    for index in range(options.trials):
+    for index in range(options.first, options.first + options.trials):
         case = loaded[index % len(loaded)]
         alteration = trials.ALTERATIONS[index // len(loaded) % len(trials.ALTERATIONS)]
         outcome = trials.run(case, alteration, seed=index)
