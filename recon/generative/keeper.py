@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from PIL import Image
@@ -55,7 +56,7 @@ class PipelineKeeper:
         import_class: Imports upstream's pipeline class; called while its modules are active.
     """
 
-    def __init__(self, import_class: Callable[[], type[Pipeline]]) -> None:
+    def __init__(self, import_class: Callable[[], Any]) -> None:
         self._import_class = import_class
         self._lock = threading.RLock()
         self._loaded: _Loaded | None = None

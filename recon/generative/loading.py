@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -25,6 +25,7 @@ SHOWN_NAMES = 3
 """Tensor names that an error message lists."""
 
 
+@runtime_checkable
 class Pipeline(Protocol):
     """What the adapter uses of ``TrellisVGGTTo3DPipeline``; compared with the real class in tests/gpu."""
 
@@ -50,13 +51,11 @@ class Pipeline(Protocol):
     ) -> Any: ...
 
 
-def load_pipeline(
-    pipeline_class: type[Pipeline], installation: Installation, device: torch.device, is_low_vram: bool
-) -> Pipeline:
+def load_pipeline(pipeline_class: Any, installation: Installation, device: torch.device, is_low_vram: bool) -> Pipeline:
     """Load the pipeline; call it while upstream's modules are active.
 
     Args:
-        pipeline_class: Upstream's class.
+        pipeline_class: Upstream's class; its instances are a ``Pipeline`` once loaded.
         device: Where it will run.
         is_low_vram: Keep the weights in the machine's memory; upstream moves each part when it is needed.
 
@@ -74,7 +73,7 @@ def load_pipeline(
             _without_initialisation(),
             home,
         ):
-            pipeline = pipeline_class.from_pretrained(str(folder))
+            pipeline: Pipeline = pipeline_class.from_pretrained(str(folder))
     except ReconError:
         raise
     except torch.OutOfMemoryError as error:

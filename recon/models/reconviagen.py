@@ -8,6 +8,7 @@ This is the only module that imports ``trellis``.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,6 @@ from recon.generative import gpu_memory
 from recon.generative.inference import GeneratedMesh
 from recon.generative.installation import Installation
 from recon.generative.keeper import PipelineKeeper, RunFacts
-from recon.generative.loading import Pipeline
 from recon.generative.views import choose_views, model_picture
 from recon.models.completion import CompletedMesh, complete_mesh
 from recon.models.interface import LossEntry, ModelContext, ModelResult
@@ -119,11 +119,10 @@ class ReconViaGenModel:
         return ModelResult(textured, history, facts, _warnings(registration, run))
 
 
-def _import_pipeline_class() -> type[Pipeline]:
+def _import_pipeline_class() -> Any:
     from trellis.pipelines import TrellisVGGTTo3DPipeline
 
-    pipeline_class: type[Pipeline] = TrellisVGGTTo3DPipeline
-    return pipeline_class
+    return TrellisVGGTTo3DPipeline
 
 
 def _register(

@@ -9,27 +9,29 @@ import torch
 from recon import frames
 from recon.arrays import Float, Tensor
 from recon.registration.nearest import make_lattice
-from recon.registration.refinement import PointsWithTree, refine
+from recon.registration.refinement import PointsWithTree, loosest_motions, refine
 from recon.registration.seeds import coarse_candidates
 from recon.registration.similarity import Similarity
 from recon.scene import TriangleMesh
 
 LATTICE_POINTS = 6_000
-CANDIDATES = 12
+CANDIDATES, VARIANT_PASSES = 10, 3
 """Distinct coarse results that are refined."""
 DISTINCT = 0.03
 """Of the diagonal: coarse results that put the mesh nearer than this to each other are one."""
 SAME_TURN_COSINE, PER_TURN = 0.94, 2
 """Orientations less than 20 degrees apart are alike; so many of them are tried."""
 FIRST_ROUNDS, MIDDLE_ROUNDS, FIRST_POINTS = 4, 6, 500
-LAST_ROUNDS, LAST_POINTS = 10, 2_500
-JUDGED_POINTS = 1_000
+LAST_ROUNDS, LAST_POINTS = 6, 2_000
+JUDGED_POINTS = 800
+SLIDE_STEPS, SLIDES = (-1.5, -0.8, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4, 0.8, 1.5), 3
+"""Lengths tried along a loose motion, in inlier reaches, and how often."""
 INLIER_REACH = 0.01
 """Of the diagonal: a point with a counterpart nearer than this has been found again."""
 COLOUR_REACH = 0.25
 """Colour differences beyond this say no more than 'different'."""
-FINALISTS = 4
-"""Candidates that are refined further and whose outlines are compared."""
+REFINED, FINALISTS = 3, 2
+"""Candidates of each round of trials that are refined further, and of all those that are refined to the end."""
 OUTLINE_WEIGHT = 0.3
 """Of the outlines' overlap against the share of points found again."""
 
@@ -109,19 +111,24 @@ def register(
         """A few rounds for all, more for the best of them."""
         rough = [refine(item, source_tree, target_tree, FIRST_ROUNDS, FIRST_POINTS) for item in candidates]
         judged = [_judge(item, source, target, source_tree, target_tree) for item in rough]
-        best = sorted(judged, key=_score, reverse=True)[:FINALISTS]
+        best = sorted(judged, key=_score, reverse=True)[:REFINED]
         refined = [
             refine(item.target_from_source, source_tree, target_tree, MIDDLE_ROUNDS, FIRST_POINTS) for item in best
         ]
         return [_judge(item, source, target, source_tree, target_tree) for item in refined]
 
     judged = tried([similarities[index] for index in _distinct(similarities, source_some)])
-    first = max(judged, key=_score)
-    judged += tried(_symmetric_variants(first.target_from_source, target.positions))
-    best = _choose(judged, silhouette_iou)
-    final = refine(best.target_from_source, source_tree, target_tree, LAST_ROUNDS, LAST_POINTS)
-    result = _judge(final, source, target, source_tree, target_tree)
-    return result if silhouette_iou is None else _with_iou(result, silhouette_iou)
+    for _ in range(VARIANT_PASSES):  # a second pass starts from where the first has led
+        best = max(judged, key=_score)
+        judged += tried(_symmetric_variants(best.target_from_source, target.positions))
+        if max(judged, key=_score) is best:
+            break
+    finals = []
+    for item in sorted(judged, key=_score, reverse=True)[:FINALISTS]:
+        final = refine(item.target_from_source, source_tree, target_tree, LAST_ROUNDS, LAST_POINTS, is_near=True)
+        exact = _judge(final, source, target, source_tree, target_tree)
+        finals.append(_slid(exact, source, target, source_tree, target_tree))
+    return _choose(finals, silhouette_iou)
 
 
 def _distinct(similarities: Similarity, source: Float[Tensor, "n 3"]) -> list[int]:
@@ -184,17 +191,35 @@ def _judge(
     return Registration(similarity, float(is_inlier.double().mean()), residual, difference)
 
 
-def _choose(judged: list[Registration], silhouette_iou: Callable[[Similarity], float] | None) -> Registration:
-    """The candidate that finds most of the target again, in the right colours; outlines decide between the best."""
-    ranked = sorted(judged, key=_score, reverse=True)[:FINALISTS]
+def _slid(
+    found: Registration,
+    source: SurfacePoints,
+    target: SurfacePoints,
+    source_tree: PointsWithTree,
+    target_tree: PointsWithTree,
+) -> Registration:
+    """Where the shape hardly resists a motion, let the colours decide how far it goes."""
+    if found.colour_difference is None:
+        return found
+    reach = INLIER_REACH * float((target.positions.amax(0) - target.positions.amin(0)).norm())
+    for _ in range(SLIDES):
+        motions = loosest_motions(found.target_from_source, source_tree, target_tree, reach, FIRST_POINTS)
+        tries = [motion(step * reach) for motion in motions for step in SLIDE_STEPS]
+        judged = [_judge(item, source, target, source_tree, target_tree) for item in tries]
+        best = max([found, *judged], key=_score)
+        if best is found:
+            break
+        refined = refine(best.target_from_source, source_tree, target_tree, LAST_ROUNDS, FIRST_POINTS, is_near=True)
+        found = max([best, _judge(refined, source, target, source_tree, target_tree)], key=_score)
+    return found
+
+
+def _choose(finals: list[Registration], silhouette_iou: Callable[[Similarity], float] | None) -> Registration:
+    """The one that finds most of the target again, in the right colours and within the outlines."""
     if silhouette_iou is not None:
-        ranked = [_with_iou(item, silhouette_iou) for item in ranked]
-    return max(ranked, key=lambda item: _score(item) + OUTLINE_WEIGHT * (item.silhouette_iou or 0))
+        finals = [replace(item, silhouette_iou=silhouette_iou(item.target_from_source)) for item in finals]
+    return max(finals, key=lambda item: _score(item) + OUTLINE_WEIGHT * (item.silhouette_iou or 0))
 
 
 def _score(item: Registration) -> float:
     return item.inlier_fraction * (1 - (item.colour_difference or 0) / COLOUR_REACH)
-
-
-def _with_iou(item: Registration, silhouette_iou: Callable[[Similarity], float]) -> Registration:
-    return replace(item, silhouette_iou=silhouette_iou(item.target_from_source))
