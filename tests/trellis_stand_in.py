@@ -52,7 +52,7 @@ def write_weights(weights_dir: Path) -> None:
     torch.save({"weight": torch.ones(2)}, weights_dir / "dinov2_vitl14_reg4_pretrain.pth")
 
 
-def settings_for(weights_dir: Path, **installation: object) -> Settings:
+def settings_for(weights: Path, /, **installation: object) -> Settings:
     """A quick run of the stand-in."""
     return Settings.model_validate(
         {
@@ -62,7 +62,7 @@ def settings_for(weights_dir: Path, **installation: object) -> Settings:
             "target_faces": 2000,
             "nvdiffrec": {"fusion": {"grid_resolution": 48}},
             "reconviagen": ReconViaGenSettings(sparse_steps=3, latent_steps=2),
-            "installation": ReconViaGenInstallation(source_dir=STAND_IN_DIR, weights_dir=weights_dir).model_copy(
+            "installation": ReconViaGenInstallation(source_dir=STAND_IN_DIR, weights_dir=weights).model_copy(
                 update=installation
             ),
         }

@@ -83,8 +83,7 @@ def generate(
         torch.OutOfMemoryError: As it comes.
     """
     record = RunRecord()
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices), torch.no_grad(), _watched(pipeline, settings, record, device, report_fraction):
+    with torch.no_grad(), _watched(pipeline, settings, record, device, report_fraction):
         started_s = time.monotonic()
         outputs, _, _ = pipeline.run(
             pictures,

@@ -3,7 +3,7 @@
 Upstream is no package but a checkout that expects to be the current folder, imports renderers and optimisers at its
 top, and reads the environment while it is imported.  ``UpstreamModules.active`` gives it all that for the length of
 a ``with`` block; before and after, this process knows nothing of it: ``sys.modules``, ``sys.path``, the environment,
-the current folder and the warning filters are as they were, whatever happened inside.
+the current folder, PyTorch's random numbers and the warning filters are as they were, whatever happened inside.
 """
 
 import contextlib
@@ -16,6 +16,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+
+import torch
 
 from recon.errors import InvalidWeights, ModelUnavailable
 from recon.generative.attention import attention_module
@@ -112,7 +114,11 @@ class UpstreamModules:
         """Let upstream's modules exist; nested use is an error."""
         modules_before, path_before = dict(sys.modules), list(sys.path)
         environment_before, folder_before = dict(os.environ), Path.cwd()
-        with tempfile.TemporaryDirectory(prefix="meshdrop-") as scratch, warnings.catch_warnings():
+        with (
+            tempfile.TemporaryDirectory(prefix="meshdrop-") as scratch,
+            warnings.catch_warnings(),
+            torch.random.fork_rng(range(torch.cuda.device_count())),
+        ):
             warnings.simplefilter("ignore")
             try:
                 sys.modules.update(self._held)
@@ -170,8 +176,6 @@ def _no_download(repository: str, file: str, **_: object) -> str:
 
 def _no_network(**_: object) -> tuple[object, None]:
     """In place of DreamSim, which only the refinement that we do not run would ask."""
-    import torch
-
     return torch.nn.Identity(), None
 
 
@@ -180,8 +184,6 @@ class _NoBackgroundNetwork:
 
     @staticmethod
     def from_pretrained(*_: object, **__: object) -> object:
-        import torch
-
         return torch.nn.Identity()
 
 
