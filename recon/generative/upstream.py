@@ -137,6 +137,8 @@ class UpstreamModules:
     def _take_out(self, before: dict[str, ModuleType]) -> None:
         """Keep what is upstream's for the next time; leave what others may use as well."""
         for name, module in list(sys.modules.items()):
+            if before.get(name) is module and name not in self._held:
+                continue
             if name in self._held or self._is_upstream(name, module):
                 self._held[name] = module
                 if name in before:

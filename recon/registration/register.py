@@ -22,15 +22,18 @@ DISTINCT = 0.03
 SAME_TURN_COSINE, PER_TURN = 0.94, 2
 """Orientations less than 20 degrees apart are alike; so many of them are tried."""
 FIRST_ROUNDS, MIDDLE_ROUNDS, FIRST_POINTS = 4, 6, 500
-LAST_ROUNDS, LAST_POINTS = 6, 2_000
+LAST_ROUNDS, LAST_POINTS = 10, 2_000
 JUDGED_POINTS = 800
 SLIDE_STEPS, SLIDES = (-1.5, -0.8, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4, 0.8, 1.5), 3
 """Lengths tried along a loose motion, in inlier reaches, and how often."""
+SLIDE_GAIN, SLIDE_LOSS = 0.93, 0.02
+"""A slide must bring the colour difference below this share, and may lose so much of the inlier fraction: colours of
+a surface that is held well change little and mean little."""
 INLIER_REACH = 0.01
 """Of the diagonal: a point with a counterpart nearer than this has been found again."""
-COLOUR_REACH = 0.25
-"""Colour differences beyond this say no more than 'different'."""
-REFINED, FINALISTS = 3, 2
+COLOUR_SPREADS, LEAST_COLOUR_REACH = 2.0, 0.02
+"""Colour differences beyond so many mean deviations of the target's own colours say no more than 'different'."""
+REFINED, FINALISTS = 3, 3
 """Candidates of each round of trials that are refined further, and of all those that are refined to the end."""
 OUTLINE_WEIGHT = 0.3
 """Of the outlines' overlap against the share of points found again."""
@@ -58,7 +61,7 @@ class Registration:
         target_from_source: The transform.
         inlier_fraction: Share of the target's points that have a counterpart within 1 % of its diagonal.
         residual: Median distance of those, in target units.
-        colour_difference: Mean difference at them, 0..1; None without colours.
+        colour_difference: Mean difference at them, 0 (equal) to 1 (as different as any); None without colours.
         silhouette_iou: As measured by the caller's check; None without.
     """
 
@@ -106,6 +109,7 @@ def register(
     similarities, _ = coarse_candidates(source_some, target_some, make_lattice(source_some), make_lattice(target_some))
     source_tree = PointsWithTree(source.positions, source.normals)
     target_tree = PointsWithTree(target.positions, target.normals)
+    diagonal = float((target.positions.amax(0) - target.positions.amin(0)).norm())
 
     def tried(candidates: list[Similarity]) -> list[Registration]:
         """A few rounds for all, more for the best of them."""
@@ -124,8 +128,8 @@ def register(
         if max(judged, key=_score) is best:
             break
     finals = []
-    for item in sorted(judged, key=_score, reverse=True)[:FINALISTS]:
-        final = refine(item.target_from_source, source_tree, target_tree, LAST_ROUNDS, LAST_POINTS, is_near=True)
+    for item in _apart(sorted(judged, key=_score, reverse=True), source.positions[:32], diagonal)[:FINALISTS]:
+        final = refine(item.target_from_source, source_tree, target_tree, LAST_ROUNDS, LAST_POINTS)
         exact = _judge(final, source, target, source_tree, target_tree)
         finals.append(_slid(exact, source, target, source_tree, target_tree))
     return _choose(finals, silhouette_iou)
@@ -143,6 +147,17 @@ def _distinct(similarities: Similarity, source: Float[Tensor, "n 3"]) -> list[in
             chosen.append(index)
         if len(chosen) == CANDIDATES:
             break
+    return chosen
+
+
+def _apart(ranked: list[Registration], probes: Float[Tensor, "n 3"], diagonal: float) -> list[Registration]:
+    """Those that put the source elsewhere than any before them does."""
+    chosen: list[Registration] = []
+    for item in ranked:
+        here = item.target_from_source.apply(probes)
+        distances = [float((here - other.target_from_source.apply(probes)).norm(dim=1).mean()) for other in chosen]
+        if all(distance > DISTINCT * diagonal for distance in distances):
+            chosen.append(item)
     return chosen
 
 
@@ -187,7 +202,9 @@ def _judge(
     difference = None
     if source.colours_srgb is not None and target.colours_srgb is not None and bool(is_inlier.any()):
         apart = (source.colours_srgb[back] - target.colours_srgb[:count])[is_inlier].abs().mean(1)
-        difference = float(apart.clamp_max(COLOUR_REACH).mean())
+        spread = (target.colours_srgb - target.colours_srgb.mean(0)).abs().mean(1).mean()
+        reach = (COLOUR_SPREADS * spread).clamp_min(LEAST_COLOUR_REACH)
+        difference = float((apart / reach).clamp_max(1).mean())
     return Registration(similarity, float(is_inlier.double().mean()), residual, difference)
 
 
@@ -199,19 +216,29 @@ def _slid(
     target_tree: PointsWithTree,
 ) -> Registration:
     """Where the shape hardly resists a motion, let the colours decide how far it goes."""
-    if found.colour_difference is None:
-        return found
     reach = INLIER_REACH * float((target.positions.amax(0) - target.positions.amin(0)).norm())
     for _ in range(SLIDES):
         motions = loosest_motions(found.target_from_source, source_tree, target_tree, reach, FIRST_POINTS)
         tries = [motion(step * reach) for motion in motions for step in SLIDE_STEPS]
         judged = [_judge(item, source, target, source_tree, target_tree) for item in tries]
-        best = max([found, *judged], key=_score)
-        if best is found:
+        best = min(judged, key=_colour_if_near(found), default=found)
+        if _colour_if_near(found)(best) > SLIDE_GAIN * (found.colour_difference or 0):
             break
-        refined = refine(best.target_from_source, source_tree, target_tree, LAST_ROUNDS, FIRST_POINTS, is_near=True)
-        found = max([best, _judge(refined, source, target, source_tree, target_tree)], key=_score)
+        start = best.target_from_source
+        exact = refine(start, source_tree, target_tree, LAST_ROUNDS, LAST_POINTS, is_near=True)
+        refined = _judge(exact, source, target, source_tree, target_tree)
+        found = refined if _colour_if_near(found)(refined) <= (best.colour_difference or 0) / SLIDE_GAIN**0.5 else best
     return found
+
+
+def _colour_if_near(found: Registration) -> Callable[[Registration], float]:
+    """Colour difference of a candidate that finds as much of the target again as ``found``; infinite for others."""
+
+    def difference(item: Registration) -> float:
+        is_near = item.inlier_fraction > found.inlier_fraction - SLIDE_LOSS
+        return item.colour_difference if is_near and item.colour_difference is not None else math.inf
+
+    return difference
 
 
 def _choose(finals: list[Registration], silhouette_iou: Callable[[Similarity], float] | None) -> Registration:
@@ -222,4 +249,4 @@ def _choose(finals: list[Registration], silhouette_iou: Callable[[Similarity], f
 
 
 def _score(item: Registration) -> float:
-    return item.inlier_fraction * (1 - (item.colour_difference or 0) / COLOUR_REACH)
+    return item.inlier_fraction * (1 - (item.colour_difference or 0))

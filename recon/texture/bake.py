@@ -72,8 +72,9 @@ def bake_texture(  # noqa: PLR0913, PLR0917 - the six that every stage takes, an
     if unseen_linear is None:
         linear, unseen_mark = fill_unseen(mesh, texels, blend.linear, blend.is_seen), TEXEL_FILLED
     else:
-        generated = unseen_linear(texels.positions_world).to(blend.linear)
-        linear, unseen_mark = torch.where(blend.is_seen[:, None], blend.linear, generated), TEXEL_GENERATED
+        unseen = torch.nonzero(~blend.is_seen).squeeze(1)
+        generated = unseen_linear(texels.positions_world[unseen]).to(blend.linear)
+        linear, unseen_mark = blend.linear.index_copy(0, unseen, generated), TEXEL_GENERATED
     report_fraction(0.5)
     weighed = _weigh(photographs, gains, texels.count, sightings, view_credits)
     rows = build_rows(mesh, atlas, texels, weighed, raster)
