@@ -35,6 +35,8 @@ from recon.texture import bake_texture
 
 GENERATED, OBSERVED, REGISTERED = 0.6, 0.7, 0.85
 """Shares of the geometry stage that are over after each part, for progress."""
+COLOUR_POINTS = 150_000
+"""Vertices whose colours are looked up: a million-face mesh has several per texel."""
 REGISTRATION_POINTS = 12_000
 LEAST_MEASURED_POINTS = 200
 """With fewer depth points there is nothing to register to."""
@@ -150,8 +152,9 @@ def _colours_of(
     mesh: TriangleMesh, colours_srgb: Float[Tensor, "v 3"]
 ) -> Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]:
     """The model's own colours in linear light, by the nearest vertices of its mesh."""
-    tree = cKDTree(mesh.positions_world.detach().cpu().numpy(), balanced_tree=False)
-    linear = linear_from_srgb(colours_srgb.detach().cpu())
+    stride = max(1, len(colours_srgb) // COLOUR_POINTS)  # neighbours in the list are neighbours on the surface
+    tree = cKDTree(mesh.positions_world[::stride].detach().cpu().numpy(), balanced_tree=False)
+    linear = linear_from_srgb(colours_srgb[::stride].detach().cpu())
 
     def look_up(positions_world: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         distance, index = tree.query(positions_world.detach().cpu().numpy(), k=3, workers=-1)

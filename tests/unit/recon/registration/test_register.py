@@ -10,10 +10,9 @@ from recon.registration import Similarity, SurfacePoints, register, sample_mesh
 
 
 @pytest.mark.parametrize("alteration", trials.ALTERATIONS)
-@pytest.mark.parametrize("name", ["toy", "pan"])
-def test_an_altered_mesh_is_registered_back(name: str, alteration: str) -> None:
+def test_an_altered_mesh_is_registered_back(alteration: str) -> None:
     """Rotation to 1 degree, scale and offset to 1 %, for each of three random similarities."""
-    case = trials.solid_case(name)
+    case = trials.solid_case("toy")
     outcomes = [trials.run(case, alteration, seed) for seed in range(3)]
     assert all(outcome.is_success for outcome in outcomes), [str(outcome) for outcome in outcomes]
 
@@ -49,10 +48,10 @@ def test_outlines_decide_where_shape_and_colour_cannot() -> None:
 
 
 def test_another_shape_is_told_apart() -> None:
-    """A pan does not pass for a toy: few points are found again, and the caller can see it."""
-    toy, pan = trials.solid_case("toy"), trials.solid_case("pan")
+    """A block does not pass for a toy: few points are found again, and the caller can see it."""
+    toy, block = trials.solid_case("toy"), trials.solid_case("block_with_hole")
     right = register(sample_mesh(toy.mesh, trials.SAMPLES), toy.target)
-    wrong = register(sample_mesh(pan.mesh, trials.SAMPLES), toy.target)
+    wrong = register(sample_mesh(block.mesh, trials.SAMPLES), toy.target)
     assert right.inlier_fraction > 0.95
     assert wrong.inlier_fraction < 0.5
 
