@@ -1,6 +1,7 @@
 """The in-repository stand-in of the ReconViaGen checkout, its weights, and the faults that weights can have."""
 
 import json
+import tempfile
 from pathlib import Path
 
 import torch
@@ -9,7 +10,20 @@ from safetensors.torch import save_file
 from recon.generative.installation import DINO_DIR, NEEDED_MODELS, PIPELINE_DIR, VGGT_DIR
 from recon.settings import ReconViaGenInstallation, ReconViaGenSettings, Settings
 
-STAND_IN_DIR = Path(__file__).parent / "stand_in"
+STAND_IN_FILES = {
+    "trellis/__init__.py": "",
+    "trellis/pipelines/__init__.py": "from .trellis_image_to_3d import TrellisVGGTTo3DPipeline\n",
+    "trellis/pipelines/trellis_image_to_3d.py": "trellis_image_to_3d.py",
+    "wheels/vggt/vggt/models/vggt.py": "vggt.py",
+}
+"""Files of the checkout: a text, or the name of the file in tests/stand_in/ that is copied."""
+
+_kept = tempfile.TemporaryDirectory(prefix="meshdrop-stand-in-")
+STAND_IN_DIR = Path(_kept.name)
+for _name, _source in STAND_IN_FILES.items():
+    _file = Path(__file__).parent / "stand_in" / _source
+    (STAND_IN_DIR / _name).parent.mkdir(parents=True, exist_ok=True)
+    (STAND_IN_DIR / _name).write_text(_file.read_text("utf-8") if _file.is_file() else _source, "utf-8")
 
 CLASS_OF = {"sparse_structure_decoder": "SparseStructureDecoder", "slat_decoder_mesh": "SLatMeshDecoder"}
 

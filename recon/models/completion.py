@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from recon.arrays import Float, Tensor
 from recon.errors import ObjectNotFound
-from recon.geometry.fusion import NO_ROOM, fuse, object_bounds_world
+from recon.geometry.fusion import CHUNK_SAMPLES, NO_ROOM, fuse, object_bounds_world, view_distances
 from recon.geometry.grid import Grid, enclosing_grid
 from recon.geometry.isosurface import extract_surface
 from recon.models.mesh_field import mesh_field
@@ -65,14 +65,14 @@ def complete_mesh(
     low_world, high_world = _bounds_world(generated, observations)
     grid = enclosing_grid(low_world, high_world, resolution)
     measured = fuse(observations, grid.positions_world(), SOFTNESS_VOXELS * grid.spacing_m)
-    distance_m = measured.distance_m.view(grid.shape)
-    is_measured = measured.is_measured.view(grid.shape)
-    field_m = _joined(distance_m, is_measured, mesh_field(generated, grid), HANDOVER_VOXELS * grid.spacing_m)
+    handover_m = HANDOVER_VOXELS * grid.spacing_m
+    depth_m = _depth_distance_m(observations, grid, measured.distance_m, handover_m).view(grid.shape)
+    field_m = _joined(measured.distance_m.view(grid.shape), depth_m, mesh_field(generated, grid), handover_m)
     mesh = keep_solid_pieces(extract_surface(_closed(field_m), grid))
     if mesh.faces.shape[0] == 0:
         raise ObjectNotFound(NO_ROOM)
     mesh = _apart(keep_solid_pieces(decimate(mesh, target_face_count)), grid.spacing_m)
-    near_measured = is_measured & (distance_m.abs() < 2 * grid.spacing_m)
+    near_measured = depth_m.abs() < 2 * grid.spacing_m
     return CompletedMesh(mesh, grid.spacing_m, resolution, _share_of_vertices(mesh, near_measured, grid))
 
 
@@ -91,8 +91,28 @@ def _bounds_world(
     return low, high
 
 
+def _depth_distance_m(
+    observations: Observations, grid: Grid, distance_m: Float[Tensor, " s"], handover_m: float
+) -> Float[Tensor, " s"]:
+    """Distance to the nearest measured depth surface near the measured field's zero, elsewhere -inf.
+
+    Outlines do not count: they bound the object, but touch it nobody knows where.
+    """
+    depth_m = torch.full_like(distance_m, -torch.inf)
+    near = torch.nonzero(distance_m.abs() < handover_m).squeeze(1)
+    for chunk in near.split(CHUNK_SAMPLES):
+        pixels_px, depth_z_m = observations.cameras.project(grid.positions_world(chunk))
+        views = range(observations.cameras.count)
+        surfaces = [view_distances(observations, view, pixels_px[view], depth_z_m[view])[0] for view in views]
+        depth_m[chunk] = torch.stack(surfaces).amax(0)
+    return depth_m
+
+
 def _joined(
-    measured_m: Float[Tensor, "x y z"], is_measured: Tensor, generated_m: Float[Tensor, "x y z"], handover_m: float
+    measured_m: Float[Tensor, "x y z"],
+    depth_m: Float[Tensor, "x y z"],
+    generated_m: Float[Tensor, "x y z"],
+    handover_m: float,
 ) -> Float[Tensor, "x y z"]:
     """The measured field in front and just behind its surface, then gradually the generated one.
 
@@ -101,11 +121,10 @@ def _joined(
         seen free    | measured   | handover         | hidden
         measured > 0 | surface    | mix of both      | generated decides
     """
-    behind_m = (-measured_m).clamp_min(0)
-    share = torch.where(is_measured, (1 - behind_m / handover_m).clamp(0, 1), torch.zeros_like(behind_m))
+    share = (1 + depth_m / handover_m).clamp(0, 1)
     finite_m = measured_m.clamp(-handover_m, handover_m)
     hidden = share * finite_m + (1 - share) * generated_m
-    return torch.where(measured_m > 0, finite_m, torch.where(torch.isfinite(measured_m), hidden, generated_m))
+    return torch.where(measured_m > 0, finite_m, hidden)
 
 
 def _closed(field_m: Float[Tensor, "x y z"]) -> Float[Tensor, "x y z"]:

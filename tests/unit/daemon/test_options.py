@@ -30,8 +30,7 @@ def test_all_parts_arrive() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        'installation = { source_dir = "/tmp" }
-',
+        'installation = { source_dir = "/tmp" }\n',
         '[reconviagen]\nsource_dir = "/tmp"\n',
         '[reconviagen]\nweights_dir = "/tmp"\n',
         '[reconviagen]\nlow_vram = "off"\n',

@@ -1,4 +1,7 @@
-"""The pipeline: it "generates" a ball or what else its checkpoint says, in a frame of its own."""
+"""A stand-in for the part of ReconViaGen that the adapter touches: it "generates" a ball in a frame of its own.
+
+Written for these tests; no networks, the same interface, which tests/gpu compares with the real one.
+"""
 
 import json
 import os

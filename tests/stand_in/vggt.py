@@ -1,3 +1,5 @@
+"""A stand-in for VGGT: one tensor, the same interface."""
+
 import torch
 from huggingface_hub import PyTorchModelHubMixin
 

@@ -1,1 +1,0 @@
-from .trellis_image_to_3d import TrellisVGGTTo3DPipeline as TrellisVGGTTo3DPipeline
