@@ -88,25 +88,24 @@ def generate(
         outputs, _, _ = pipeline.run(
             pictures,
             seed=seed,
-            sparse_structure_sampler_params={
-                "steps": settings.sparse_steps,
-                "cfg_strength": settings.sparse_guidance,
-                "cfg_interval": [settings.guidance_until, 1.0],
-                "guidance_rescale": settings.sparse_guidance_rescale,
-                "rescale_t": settings.sparse_time_rescale,
-            },
-            slat_sampler_params={
-                "steps": settings.latent_steps,
-                "cfg_strength": settings.latent_guidance,
-                "cfg_interval": [settings.guidance_until, 1.0],
-                "guidance_rescale": settings.latent_guidance_rescale,
-                "rescale_t": settings.latent_time_rescale,
-            },
+            sparse_structure_sampler_params=_sampler(settings, "sparse"),
+            slat_sampler_params=_sampler(settings, "latent"),
             formats=["mesh"],
         )
         _wait_for(device)
         record.total_s = time.monotonic() - started_s
     return _checked_mesh(outputs["mesh"][0]), record
+
+
+def _sampler(settings: ReconViaGenSettings, part: str) -> dict[str, object]:
+    """Upstream's words for one sampler's settings."""
+    return {
+        "steps": getattr(settings, f"{part}_steps"),
+        "cfg_strength": getattr(settings, f"{part}_guidance"),
+        "cfg_interval": [settings.guidance_until, 1.0],
+        "guidance_rescale": getattr(settings, f"{part}_guidance_rescale"),
+        "rescale_t": getattr(settings, f"{part}_time_rescale"),
+    }
 
 
 @contextlib.contextmanager
