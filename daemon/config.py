@@ -16,6 +16,7 @@ from daemon.config_file import line_of, read_toml
 from daemon.errors import ConfigError
 from daemon.folders import TreeLimits
 from daemon.mistakes import explain, nearest
+from recon.settings import ReconViaGenInstallation
 
 Seconds = Annotated[float, Field(gt=0, le=1e7)]
 Bytes = Annotated[int, Field(ge=0)]
@@ -203,6 +204,7 @@ class Config(BaseSettings):
     retention: RetentionConfig = RetentionConfig()
     notify: NotifyConfig = NotifyConfig()
     log: LogConfig = LogConfig()
+    reconviagen: ReconViaGenInstallation = ReconViaGenInstallation()
     defaults: dict[str, object] = {}
     """Options for every job, in the words of job.toml; the job's own win."""
 

@@ -124,7 +124,9 @@ class Dispatch:
             return
         job = self._ledger.move(job, JobState.RUNNING, f"attempt {job.attempts + 1}", attempts=job.attempts + 1)
         failpoints.hit("after:run-started")
-        settings = self._options(job).settings.model_dump(mode="json")
+        installation = self._config.reconviagen
+        settings = self._options(job).settings_on(installation).model_dump(mode="json")
+        settings["installation"] = installation.model_dump(mode="json")  # settings keep it out of reports
         self.progress[job.job_id] = Progress(since_s=self._clock())
         title = names.shown(job.folder)
         executor.run(Run(job.job_id, title, job_dir / INPUT_DIR, job_dir / OUTPUT_DIR, job_dir / LOG_FILE, settings))

@@ -20,7 +20,10 @@ from daemon import names
 from daemon.config import Config, check_folders
 from daemon.errors import ConfigError
 from daemon.mounts import mount_of
+from recon.errors import ModelUnavailable, ReconError
+from recon.generative.installation import Installation
 from recon.gpu_probe import Probe
+from recon.settings import ReconViaGenInstallation
 
 EVENT_PATIENCE_S = 1.0
 LOCK_PATIENCE_S = 2.0
@@ -53,6 +56,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield _examine_database(config.database)
     yield from _examine_gpu()
     yield _examine_models()
+    yield from _examine_reconviagen(config.reconviagen)
 
 
 def _examine_layout(config: Config) -> Finding:
@@ -221,3 +225,19 @@ def _examine_models() -> Finding:
     if not found:
         return Finding("models", "bad", "none is registered", "install meshdrop itself: pip install .")
     return Finding("models", "ok", ", ".join(found))
+
+
+def _examine_reconviagen(settings: ReconViaGenInstallation) -> Iterator[Finding]:
+    """Its checkout, packages and weight files, each on its own; whether tensors fit is seen when they are loaded."""
+    if settings.source_dir is None and settings.weights_dir is None:
+        remedy = "nothing to do, or install it as docs/models.md says"
+        yield Finding("reconviagen", "note", "not installed: reconviagen.source_dir is not set", remedy)
+        return
+    try:
+        faults: list[ReconError] = list(Installation(settings).faults())
+    except ModelUnavailable as error:
+        faults = [error]
+    for fault in faults:
+        yield Finding("reconviagen", "bad", fault.message, "install it as docs/models.md says")
+    if not faults:
+        yield Finding("reconviagen", "ok", f"{settings.source_dir} with weights in {settings.weights_dir}")

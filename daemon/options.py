@@ -15,13 +15,13 @@ from pydantic import Field, ValidationError
 from daemon.mistakes import explain_first
 from daemon.names import MAX_OPTIONS_BYTES
 from recon.errors import InvalidOptions
-from recon.settings import Settings
+from recon.settings import JobSettings, ReconViaGenInstallation, Settings
 
 MAX_NESTING = 8
 """Deeper tables than any key needs; parsers recurse."""
 
 
-class JobOptions(Settings):
+class JobOptions(JobSettings):
     """All options of one job."""
 
     priority: Annotated[int, Field(ge=-10, le=10)] = 0
@@ -35,10 +35,10 @@ class JobOptions(Settings):
     incomplete_after_s: Annotated[float, Field(gt=0, le=1e7)] | None = None
     """How long this folder may stay incomplete without a change; None: as the operator says."""
 
-    @property
-    def settings(self) -> Settings:
-        """The part that the reconstruction needs."""
-        return Settings.model_validate({name: getattr(self, name) for name in Settings.model_fields})
+    def settings_on(self, installation: ReconViaGenInstallation) -> Settings:
+        """The part that the reconstruction needs, with what only the operator may say."""
+        chosen = {name: getattr(self, name) for name in JobSettings.model_fields}
+        return Settings.model_validate(chosen | {"installation": installation})
 
 
 def parse_options(name: str, data: bytes) -> dict[str, object]:

@@ -9,8 +9,8 @@ from recon.cameras import solve_cameras
 from recon.capture import load_capture
 from recon.errors import GpuUnavailable, ReconError, writing
 from recon.export import write_cameras_json, write_mesh_files
-from recon.models import Model, ModelContext, ModelResult, create_model
-from recon.previews import write_preview, write_previews
+from recon.models import Model, ModelContext, ModelResult, create_model, release_models
+from recon.previews import write_comparison, write_preview, write_previews
 from recon.progress import Progress
 from recon.quality import QualityReport, measure, write_error_map
 from recon.raster import Rasterizer, select_rasterizer
@@ -63,6 +63,9 @@ def _run_stages(
         software=describe_software(device),
     )
     _write_reports(report, output_dir)
+    if len(reports) > 1:
+        captions = [(item.model, _caption(item)) for item in reports]
+        write_comparison(output_dir, captions, output_dir / "comparison.png")
     return report
 
 
@@ -91,7 +94,7 @@ def _run_model(
         write_preview(mesh, preview, raster, capture.up_world, device)
         clock.show(preview)
 
-    result = model.reconstruct(capture, settings, ModelContext(device, raster, clock.enter, show))
+    result = _reconstruct(model, capture, settings, ModelContext(device, raster, clock.enter, show))
     show(result.textured)
     clock.enter("export", 0.0)
     mesh_files = write_mesh_files(result.textured, output_dir, capture.up_world, settings.formats)
@@ -106,6 +109,25 @@ def _run_model(
     write_previews(result.textured, photographed, raster, output_dir, settings, device, psnr_db=psnr_db)
     clock.stop()
     return _model_report(model.name, result, quality, mesh_files, clock)
+
+
+def _reconstruct(model: Model, capture: Capture, settings: Settings, context: ModelContext) -> ModelResult:
+    """Run a model; out of GPU memory, once more without what models keep between jobs."""
+    try:
+        return model.reconstruct(capture, settings, context)
+    except torch.OutOfMemoryError as error:
+        failure = error.with_traceback(None)  # its frames would keep the failed run's tensors alive
+    if not release_models():
+        raise failure
+    return model.reconstruct(capture, settings, context)
+
+
+def _caption(report: ModelReport) -> str:
+    mean = report.quality.mean
+    scores = "" if mean.psnr_db is None or mean.ssim is None else f", {mean.psnr_db:.1f} dB, SSIM {mean.ssim:.3f}"
+    generated = report.quality.surface.generated_fraction
+    invention = f", {generated:.0%} of the surface invented" if generated else ""
+    return f"{report.model}: {report.verdict}{scores}{invention}"
 
 
 def _model_report(

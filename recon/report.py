@@ -135,12 +135,14 @@ class Report(Record):
 
     def quality_document(self, model: ModelReport) -> dict[str, JsonValue]:
         """The contents of one model's quality.json: its scores and all that is needed to judge them."""
+        comparison = {item.model: _compared(item) for item in self.models} if len(self.models) > 1 else None
         return {
             "model": model.model,
             **model.quality.model_dump(mode="json"),
             "seconds_per_stage": dict(model.seconds_per_stage),
             "world_from_glb": [list(row) for row in model.mesh_files.world_from_glb],
             "facts": dict(model.facts),
+            **({"comparison": comparison} if comparison else {}),
             "capture": self.capture.model_dump(mode="json"),
             "software": dict(self.software),
             "input_sha256": dict(self.input_sha256),
@@ -212,6 +214,24 @@ def _version(distribution: str) -> str:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return ""
+
+
+def _compared(model: ModelReport) -> dict[str, JsonValue]:
+    """What one looks at when several models worked on the same capture."""
+    quality, mean = model.quality, model.quality.mean
+    return {
+        "verdict": model.verdict,
+        "psnr_db": mean.psnr_db,
+        "ssim": mean.ssim,
+        "depth_mae_percent": mean.depth_mae_percent,
+        "mask_iou": mean.mask_iou,
+        "observed_fraction": quality.surface.observed_fraction,
+        "filled_fraction": quality.surface.filled_fraction,
+        "generated_fraction": quality.surface.generated_fraction,
+        "is_watertight": quality.mesh.is_watertight,
+        "face_count": quality.mesh.face_count,
+        "seconds": round(sum(model.seconds_per_stage.values()), 3),
+    }
 
 
 def _model_summary(model: ModelReport) -> dict[str, JsonValue]:

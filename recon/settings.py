@@ -4,6 +4,7 @@ Values are frozen and validated on construction; an unknown key is an error (the
 OPTIONS_INVALID with the nearest valid name).  Importing this module loads no numerical library.
 """
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -61,12 +62,36 @@ class ReconViaGenSettings(Group):
 
     sparse_steps: Annotated[int, Field(ge=1, le=200)] = 30
     sparse_guidance: Annotated[float, Field(ge=0, le=30)] = 7.5
+    sparse_guidance_rescale: Annotated[float, Field(ge=0, le=1)] = 0.7
+    sparse_time_rescale: Annotated[float, Field(ge=1, le=20)] = 5.0
+    """Above 1, more of the steps are spent on the noisy beginning."""
     latent_steps: Annotated[int, Field(ge=1, le=200)] = 12
     latent_guidance: Annotated[float, Field(ge=0, le=30)] = 7.5
+    latent_guidance_rescale: Annotated[float, Field(ge=0, le=1)] = 0.5
+    latent_time_rescale: Annotated[float, Field(ge=1, le=20)] = 3.0
+    guidance_until: Annotated[float, Field(ge=0, le=1)] = 0.6
+    """Guidance acts from time 1 (noise) down to this time (0 is the sample), in both samplers."""
 
 
-class Settings(Group):
-    """What to reconstruct and how."""
+class ReconViaGenInstallation(Group):
+    """Where the generative model lies on this machine and how it runs; an operator's business, never a job's."""
+
+    source_dir: Path | None = None
+    """Checkout of the ReconViaGen repository (docs/models.md names the revision)."""
+    weights_dir: Path | None = None
+    """Folder with the model's weights (docs/models.md names the files)."""
+    low_vram: Literal["auto", "on", "off"] = "auto"
+    """Whether parts wait in the machine's memory while others run: slower, but 10 GiB of GPU memory instead of 17."""
+    attention: Literal["auto", "torch"] = "auto"
+    """auto: flash_attn where it is installed, else PyTorch's own; torch: always PyTorch's."""
+    sparse_convolution: Literal["torch", "spconv"] = "torch"
+    """torch: our own, nothing to install; spconv: that package, which must be there."""
+    idle_unload_s: Annotated[float, Field(ge=0, le=1e7)] = 600.0
+    """The weights leave the GPU when no job has used them for so long; 0 unloads after every job."""
+
+
+class JobSettings(Group):
+    """What a job may decide: what to reconstruct and how."""
 
     model: str = "nvdiffrec"
     """A registered model, or "both" for nvdiffrec and reconviagen side by side."""
@@ -93,3 +118,10 @@ class Settings(Group):
     """Largest picture that is decoded."""
     nvdiffrec: NvdiffrecSettings = NvdiffrecSettings()
     reconviagen: ReconViaGenSettings = ReconViaGenSettings()
+
+
+class Settings(JobSettings):
+    """What to reconstruct and how, and what the machine offers for it."""
+
+    installation: Annotated[ReconViaGenInstallation, Field(exclude=True)] = ReconViaGenInstallation()
+    """Left out of every report: paths of the machine are nobody else's business."""

@@ -15,6 +15,9 @@ import structlog
 LEFT_OUT = pytest.StashKey[dict[str, str]]()
 """Test identifier to the reason why it was left out."""
 
+CHECKOUT_VARIABLE = "MESHDROP_RECONVIAGEN__SOURCE_DIR"
+"""The configuration's own word for it."""
+
 
 def missing_programs(item: pytest.Item) -> list[str]:
     """What the test's ``needs`` markers name and this machine lacks: programs, or the rights of root."""
@@ -26,6 +29,8 @@ def reason_to_leave_out(item: pytest.Item) -> str | None:
     """Why this test cannot run here, or None."""
     if item.get_closest_marker("gpu") and os.environ.get("MESHDROP_GPU") != "1":
         return "GPU tier: no GPU was promised (MESHDROP_GPU=1)"
+    if item.get_closest_marker("checkout") and CHECKOUT_VARIABLE not in os.environ:
+        return f"no ReconViaGen checkout was named ({CHECKOUT_VARIABLE})"
     missing = missing_programs(item)
     if missing and os.environ.get("CI") != "true":
         return f"not installed: {', '.join(missing)}"

@@ -67,6 +67,10 @@ class Model(Protocol):
         """
         ...
 
+    def release(self) -> None:
+        """Give back what is only kept to make the next job faster, GPU memory above all."""
+        ...
+
     def reconstruct(self, capture: Capture, settings: Settings, context: ModelContext) -> ModelResult:
         """Make a textured mesh from a capture whose views all have cameras.
 

@@ -25,6 +25,9 @@ class NvdiffrecModel:
     def check_available(self, settings: Settings, device: torch.device) -> None:
         """Runs wherever PyTorch runs."""
 
+    def release(self) -> None:
+        """Nothing is kept between jobs."""
+
     def reconstruct(self, capture: Capture, settings: Settings, context: ModelContext) -> ModelResult:
         context.enter("geometry", 0.0)
         options = settings.nvdiffrec

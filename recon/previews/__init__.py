@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import torch
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from recon.scene import Capture, TexturedMesh, TriangleMesh
     from recon.settings import Settings
 
-__all__ = ["write_preview", "write_previews"]
+__all__ = ["write_comparison", "write_preview", "write_previews"]
 
 
 def write_previews(  # noqa: PLR0913 - the six that every stage takes, and the scores to print
@@ -66,3 +66,19 @@ def write_preview(
     from recon.previews.gallery import write_progress_picture
 
     write_progress_picture(mesh, path, raster, up_world, device)
+
+
+def write_comparison(output_dir: "Path", captions: "Sequence[tuple[str, str]]", path: "Path") -> None:
+    """Write one picture of several models' results: a row a model, a column a side.
+
+    Args:
+        output_dir: Holds a folder per model, with the pictures of ``write_previews``.
+        captions: Model and the line above its row, in order.
+        path: The PNG file to write.
+
+    Raises:
+        DiskFull, OutputNotWritable: The file could not be written.
+    """
+    from recon.previews import side_by_side
+
+    side_by_side.write_comparison(output_dir, captions, path)

@@ -6,12 +6,20 @@ from dataclasses import replace
 import torch
 
 from recon import colour
-from recon.arrays import Float, Tensor
+from recon.arrays import Float, Int, Tensor
 from recon.raster import Rasterizer
-from recon.scene import TEXEL_EMPTY, TEXEL_FILLED, TEXEL_OBSERVED, Capture, TexturedMesh, TriangleMesh
+from recon.scene import (
+    TEXEL_EMPTY,
+    TEXEL_FILLED,
+    TEXEL_GENERATED,
+    TEXEL_OBSERVED,
+    Capture,
+    TexturedMesh,
+    TriangleMesh,
+)
 from recon.settings import Settings
 from recon.texture.atlas import Atlas, build_atlas, choose_size_px
-from recon.texture.blend import Blend, blend_sightings, credit_diffuse
+from recon.texture.blend import blend_sightings, credit_diffuse
 from recon.texture.exposure import solve_gains
 from recon.texture.fill import fill_unseen, push_pull
 from recon.texture.least_squares import WeighedPhotograph, build_rows, solve_texels
@@ -20,6 +28,8 @@ from recon.texture.texels import Texels, locate_texels
 
 ANGLE_POWER = 4.0
 """Exponent of the cosine in a view's share of a texel during texel optimisation."""
+UnseenColours = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
+"""Colours in linear light at world positions that no photograph shows."""
 LEAST_CREDIT = 0.05
 """Every view keeps this share: where the geometry is right, oblique views add detail."""
 DISAGREEING_BORDER_TRUST = (0.4, 0.3, 0.3)
@@ -27,13 +37,14 @@ DISAGREEING_BORDER_TRUST = (0.4, 0.3, 0.3)
 capture of a sneaker."""
 
 
-def bake_texture(
+def bake_texture(  # noqa: PLR0913, PLR0917 - the six that every stage takes, and what a model knows of the unseen
     mesh: TriangleMesh,
     capture: Capture,
     settings: Settings,
     raster: Rasterizer,
     device: torch.device,
     report_fraction: Callable[[float], None],
+    unseen_linear: UnseenColours | None = None,
 ) -> TexturedMesh:
     """Colour a mesh from the photographs of a capture.
 
@@ -44,6 +55,8 @@ def bake_texture(
         raster: Draws the mesh to decide visibility and which texels a pixel mixes.
         device: Where everything happens.
         report_fraction: Called with 0..1 between steps; may raise to cancel.
+        unseen_linear: A model's own colours for what no photograph shows, which is then marked TEXEL_GENERATED;
+            None fills it from its seen neighbours.
 
     Returns:
         The mesh with texture and coverage on the device; texels of no chart carry colour but are TEXEL_EMPTY.
@@ -63,7 +76,12 @@ def bake_texture(
     alike = [torch.ones_like(item.trust) for item in sightings]
     view_credits = alike if disagree else credit_diffuse(texels, sightings)
     blend = blend_sightings(texels.count, sightings, view_credits)
-    linear = fill_unseen(mesh, texels, blend.linear, blend.is_seen)
+    if unseen_linear is None:
+        linear, unseen_mark = fill_unseen(mesh, texels, blend.linear, blend.is_seen), TEXEL_FILLED
+    else:
+        unseen = torch.nonzero(~blend.is_seen).squeeze(1)
+        generated = unseen_linear(texels.positions_world[unseen]).to(blend.linear)
+        linear, unseen_mark = blend.linear.index_copy(0, unseen, generated), TEXEL_GENERATED
     report_fraction(0.5)
     if disagree:
         ones = gains.new_ones(texels.count)
@@ -74,7 +92,7 @@ def bake_texture(
     report_fraction(0.85)
     linear = solve_texels(rows, linear)
     report_fraction(1.0)
-    return _textured(mesh, atlas, texels, blend, linear)
+    return _textured(mesh, atlas, texels, torch.where(blend.is_seen, TEXEL_OBSERVED, unseen_mark), linear)
 
 
 def _weigh(
@@ -99,12 +117,11 @@ def _weigh(
 
 
 def _textured(
-    mesh: TriangleMesh, atlas: Atlas, texels: Texels, blend: Blend, linear: Float[Tensor, "n 3"]
+    mesh: TriangleMesh, atlas: Atlas, texels: Texels, mark: Int[Tensor, " n"], linear: Float[Tensor, "n 3"]
 ) -> TexturedMesh:
-    """Lay the texels out, flood the space between the charts, and mark what was seen."""
+    """Lay the texels out, flood the space between the charts, and mark where each texel's colour is from."""
     picture = texels.image(torch.cat([linear, torch.ones_like(linear[:, :1])], 1))
     picture = push_pull(picture[..., :3], picture[..., 3])
-    mark = torch.where(blend.is_seen, TEXEL_OBSERVED, TEXEL_FILLED)
     mark = torch.where(texels.is_inside, mark, TEXEL_EMPTY).to(torch.uint8)
     coverage = torch.full((texels.size_px**2,), TEXEL_EMPTY, dtype=torch.uint8, device=mark.device)
     coverage = coverage.index_copy(0, texels.index, mark).view(texels.size_px, texels.size_px)

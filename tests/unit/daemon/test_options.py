@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from daemon.options import build_options, parse_options
 from recon.errors import InvalidOptions
+from recon.settings import ReconViaGenInstallation
 
 
 def build(text: str, **defaults: object) -> object:
@@ -20,8 +22,29 @@ def test_all_parts_arrive() -> None:
     values = parse_options("job.toml", b'priority = 3\nzip = true\nfit = "depth"\n[depth]\nunit_m = 0.001\n')
     options = build_options(values, {}, 1_000_000, "job.toml")
     assert (options.priority, options.zip, options.fit, options.depth.unit_m) == (3, True, "depth", 0.001)
-    assert options.settings.fit == "depth"
-    assert "priority" not in type(options.settings).model_fields
+    settings = options.settings_on(ReconViaGenInstallation())
+    assert settings.fit == "depth"
+    assert "priority" not in type(settings).model_fields
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'installation = { source_dir = "/tmp" }\n',
+        '[reconviagen]\nsource_dir = "/tmp"\n',
+        '[reconviagen]\nweights_dir = "/tmp"\n',
+        '[reconviagen]\nlow_vram = "off"\n',
+    ],
+)
+def test_paths_are_the_operators_alone(text: str) -> None:
+    """A job says how the samplers run, never which code or weights of the machine are loaded."""
+    with pytest.raises(InvalidOptions, match="unknown key"):
+        build(text)
+    options = build_options({"reconviagen": {"sparse_steps": 9}}, {}, 1_000_000, "job.toml")
+    installation = ReconViaGenInstallation(source_dir=Path("/opt/reconviagen"))
+    settings = options.settings_on(installation)
+    assert (settings.reconviagen.sparse_steps, settings.installation) == (9, installation)
+    assert "/opt/reconviagen" not in settings.model_dump_json()
 
 
 def test_json_says_the_same() -> None:

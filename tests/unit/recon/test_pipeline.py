@@ -28,6 +28,9 @@ class FakeModel:
     def check_available(self, settings: Settings, device: torch.device) -> None:
         """Works everywhere."""
 
+    def release(self) -> None:
+        """Keeps nothing."""
+
     def reconstruct(self, capture: Capture, settings: Settings, context: ModelContext) -> ModelResult:
         context.enter("geometry", 0.5)
         if self._error is not None:
@@ -152,3 +155,51 @@ def test_a_model_that_is_not_installed_does_not_lose_the_other(models: dict[str,
     report = pipeline.run(meshes.box_capture(), tmp_path, BOTH, silent)
     assert [model.model for model in report.models] == ["nvdiffrec"]
     assert any("reconviagen" in warning for warning in report.capture.warnings)
+
+
+@pytest.mark.usefixtures("models")
+def test_two_results_are_compared(tmp_path: Path) -> None:
+    """Each quality.json has the same comparison of both, and one picture shows them; alone, a model has neither."""
+    pipeline.run(meshes.box_capture(), tmp_path / "both", BOTH, silent)
+    documents = [json.loads((tmp_path / "both" / name / "quality.json").read_text()) for name in pipeline.BOTH]
+    assert documents[0]["comparison"] == documents[1]["comparison"]
+    assert set(documents[0]["comparison"]) == set(pipeline.BOTH)
+    for document in documents:
+        compared = document["comparison"][document["model"]]
+        assert compared["psnr_db"] == document["mean"]["psnr_db"]
+        assert compared["generated_fraction"] == document["surface"]["generated_fraction"]
+    assert (tmp_path / "both" / "comparison.png").exists()
+    pipeline.run(meshes.box_capture(), tmp_path / "one", PLAIN, silent)
+    assert "comparison" not in json.loads((tmp_path / "one" / "nvdiffrec" / "quality.json").read_text())
+    assert not (tmp_path / "one" / "comparison.png").exists()
+
+
+class ForgetfulModel(FakeModel):
+    """Runs out of GPU memory the first time."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.runs = 0
+
+    def reconstruct(self, capture: Capture, settings: Settings, context: ModelContext) -> ModelResult:
+        self.runs += 1
+        if self.runs == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().reconstruct(capture, settings, context)
+
+
+@pytest.mark.parametrize("has_kept_memory", [True, False])
+def test_memory_that_models_keep_yields_to_the_job(
+    models: dict[str, FakeModel], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, has_kept_memory: bool
+) -> None:
+    """Out of GPU memory: what was kept for later is given back and the model runs again; else the error stands."""
+    model = models["nvdiffrec"] = ForgetfulModel("nvdiffrec")
+    monkeypatch.setattr(pipeline, "release_models", lambda: has_kept_memory)
+    if has_kept_memory:
+        report = pipeline.run(meshes.box_capture(), tmp_path, PLAIN, silent)
+        assert report.models[0].model == "nvdiffrec"
+        assert model.runs == 2
+    else:
+        with pytest.raises(torch.OutOfMemoryError):
+            pipeline.run(meshes.box_capture(), tmp_path, PLAIN, silent)
+        assert model.runs == 1

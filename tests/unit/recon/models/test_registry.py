@@ -36,7 +36,7 @@ def test_our_own_model_is_always_there() -> None:
 @pytest.mark.usefixtures("announced")
 def test_packages_announce_models() -> None:
     """Entry points of installed packages add names, sorted, beside our own."""
-    assert installed_models() == ("broken", "mirror", "nvdiffrec")
+    assert installed_models() == ("broken", "mirror", "nvdiffrec", "reconviagen")
     assert isinstance(create_model("mirror"), NvdiffrecModel)
 
 
@@ -47,9 +47,12 @@ def test_an_unknown_model_is_named_with_those_installed() -> None:
         create_model("reconviagem")
     assert caught.value.code == "MODEL_UNAVAILABLE"
     assert caught.value.message == (
-        'The model "reconviagem" is not installed here; installed: broken, mirror, nvdiffrec.'
+        'The model "reconviagem" is not installed here; installed: broken, mirror, nvdiffrec, reconviagen.'
     )
-    assert caught.value.details == {"model": "reconviagem", "installed": ["broken", "mirror", "nvdiffrec"]}
+    assert caught.value.details == {
+        "model": "reconviagem",
+        "installed": ["broken", "mirror", "nvdiffrec", "reconviagen"],
+    }
 
 
 @pytest.mark.usefixtures("announced")

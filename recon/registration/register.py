@@ -1,0 +1,252 @@
+"""Registration in order: seeds, refinement of the best, the choice among what fits equally well."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from recon import frames
+from recon.arrays import Float, Tensor
+from recon.registration.nearest import make_lattice
+from recon.registration.refinement import PointsWithTree, loosest_motions, refine
+from recon.registration.seeds import coarse_candidates
+from recon.registration.similarity import Similarity
+from recon.scene import TriangleMesh
+
+LATTICE_POINTS = 6_000
+CANDIDATES, VARIANT_PASSES = 10, 3
+"""Distinct coarse results that are refined."""
+DISTINCT = 0.03
+"""Of the diagonal: coarse results that put the mesh nearer than this to each other are one."""
+SAME_TURN_COSINE, PER_TURN = 0.94, 2
+"""Orientations less than 20 degrees apart are alike; so many of them are tried."""
+FIRST_ROUNDS, MIDDLE_ROUNDS, FIRST_POINTS = 4, 6, 500
+LAST_ROUNDS, LAST_POINTS = 10, 2_000
+JUDGED_POINTS = 800
+SLIDE_STEPS, SLIDES = (-1.5, -0.8, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4, 0.8, 1.5), 3
+"""Lengths tried along a loose motion, in inlier reaches, and how often."""
+SLIDE_GAIN, SLIDE_LOSS = 0.93, 0.02
+"""A slide must bring the colour difference below this share, and may lose so much of the inlier fraction: colours of
+a surface that is held well change little and mean little."""
+INLIER_REACH = 0.01
+"""Of the diagonal: a point with a counterpart nearer than this has been found again."""
+COLOUR_SPREADS, LEAST_COLOUR_REACH = 2.0, 0.02
+"""Colour differences beyond so many mean deviations of the target's own colours say no more than 'different'."""
+REFINED, FINALISTS = 3, 3
+"""Candidates of each round of trials that are refined further, and of all those that are refined to the end."""
+OUTLINE_WEIGHT = 0.3
+"""Of the outlines' overlap against the share of points found again."""
+
+
+@dataclass(frozen=True)
+class SurfacePoints:
+    """Points spread evenly over a surface, in random order.
+
+    Attributes:
+        normals: Unit, outwards.
+        colours_srgb: 0..1; may be missing.
+    """
+
+    positions: Float[Tensor, "n 3"]
+    normals: Float[Tensor, "n 3"]
+    colours_srgb: Float[Tensor, "n 3"] | None = None
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A similarity and how well it fits.
+
+    Attributes:
+        target_from_source: The transform.
+        inlier_fraction: Share of the target's points that have a counterpart within 1 % of its diagonal.
+        residual: Median distance of those, in target units.
+        colour_difference: Mean difference at them, 0 (equal) to 1 (as different as any); None without colours.
+        silhouette_iou: As measured by the caller's check; None without.
+    """
+
+    target_from_source: Similarity
+    inlier_fraction: float
+    residual: float
+    colour_difference: float | None = None
+    silhouette_iou: float | None = None
+
+
+def sample_mesh(
+    mesh: TriangleMesh, count: int, seed: int = 0, colours_srgb: Float[Tensor, "v 3"] | None = None
+) -> SurfacePoints:
+    """Draw points evenly by area."""
+    generator = torch.Generator().manual_seed(seed)
+    positions, faces = mesh.positions_world.detach().cpu().double(), mesh.faces.cpu()
+    scaled = TriangleMesh(positions, faces).scaled_face_normals()
+    cumulative = scaled.norm(dim=1).cumsum(0)
+    drawn = torch.rand(count, generator=generator, dtype=torch.float64) * cumulative[-1]
+    face = torch.searchsorted(cumulative, drawn).clamp_max(len(faces) - 1)
+    u, v = torch.rand(2, count, generator=generator, dtype=torch.float64)
+    u, v = torch.where(u + v > 1, torch.stack([1 - u, 1 - v]), torch.stack([u, v]))
+    weights = torch.stack([1 - u - v, u, v], 1)[..., None]
+    colours = None
+    if colours_srgb is not None:
+        colours = (colours_srgb.detach().cpu().double()[faces[face]] * weights).sum(1)
+    normals = torch.nn.functional.normalize(scaled[face], dim=1, eps=1e-20)
+    return SurfacePoints((positions[faces[face]] * weights).sum(1), normals, colours)
+
+
+def register(
+    source: SurfacePoints, target: SurfacePoints, silhouette_iou: Callable[[Similarity], float] | None = None
+) -> Registration:
+    """Find the similarity that brings a surface to another of which parts may be missing, wrong or extra.
+
+    Args:
+        source: Of a mesh in any frame.
+        target: Measured.
+        silhouette_iou: Asked for the few candidates that fit best; decides between those that fit alike.
+
+    Returns:
+        The best candidate; whether it is good enough is the caller's decision.
+    """
+    source_some, target_some = source.positions[:LATTICE_POINTS].float(), target.positions[:LATTICE_POINTS].float()
+    similarities, _ = coarse_candidates(source_some, target_some, make_lattice(source_some), make_lattice(target_some))
+    source_tree = PointsWithTree(source.positions, source.normals)
+    target_tree = PointsWithTree(target.positions, target.normals)
+    diagonal = float((target.positions.amax(0) - target.positions.amin(0)).norm())
+
+    def tried(candidates: list[Similarity]) -> list[Registration]:
+        """A few rounds for all, more for the best of them."""
+        rough = [refine(item, source_tree, target_tree, FIRST_ROUNDS, FIRST_POINTS) for item in candidates]
+        judged = [_judge(item, source, target, source_tree, target_tree) for item in rough]
+        best = sorted(judged, key=_score, reverse=True)[:REFINED]
+        refined = [
+            refine(item.target_from_source, source_tree, target_tree, MIDDLE_ROUNDS, FIRST_POINTS) for item in best
+        ]
+        return [_judge(item, source, target, source_tree, target_tree) for item in refined]
+
+    judged = tried([similarities[index] for index in _distinct(similarities, source_some)])
+    for _ in range(VARIANT_PASSES):  # a second pass starts from where the first has led
+        best = max(judged, key=_score)
+        judged += tried(_symmetric_variants(best.target_from_source, target.positions))
+        if max(judged, key=_score) is best:
+            break
+    finals = []
+    for item in _apart(sorted(judged, key=_score, reverse=True), source.positions[:32], diagonal)[:FINALISTS]:
+        final = refine(item.target_from_source, source_tree, target_tree, LAST_ROUNDS, LAST_POINTS)
+        exact = _judge(final, source, target, source_tree, target_tree)
+        finals.append(_slid(exact, source, target, source_tree, target_tree))
+    return _choose(finals, silhouette_iou)
+
+
+def _distinct(similarities: Similarity, source: Float[Tensor, "n 3"]) -> list[int]:
+    """The first results that put the source at different places, few of each orientation."""
+    probes = similarities.apply(source[:32].expand(similarities.scale.shape[0], -1, -1))
+    diagonal = (probes[0].amax(0) - probes[0].amin(0)).norm()
+    chosen: list[int] = []
+    for index in range(len(probes)):
+        apart = [float((probes[index] - probes[other]).norm(dim=1).mean()) for other in chosen]
+        alike = [other for other in chosen if _cosine(similarities, index, other) > SAME_TURN_COSINE]
+        if all(distance > DISTINCT * diagonal for distance in apart) and len(alike) < PER_TURN:
+            chosen.append(index)
+        if len(chosen) == CANDIDATES:
+            break
+    return chosen
+
+
+def _apart(ranked: list[Registration], probes: Float[Tensor, "n 3"], diagonal: float) -> list[Registration]:
+    """Those that put the source elsewhere than any before them does."""
+    chosen: list[Registration] = []
+    for item in ranked:
+        here = item.target_from_source.apply(probes)
+        distances = [float((here - other.target_from_source.apply(probes)).norm(dim=1).mean()) for other in chosen]
+        if all(distance > DISTINCT * diagonal for distance in distances):
+            chosen.append(item)
+    return chosen
+
+
+def _cosine(similarities: Similarity, one: int, two: int) -> float:
+    """Of the angle between two orientations."""
+    return (float((similarities.rotation[one] * similarities.rotation[two]).sum()) - 1) / 2
+
+
+def _symmetric_variants(similarity: Similarity, target: Float[Tensor, "n 3"]) -> list[Similarity]:
+    """Half turns about the target's principal axes and between them, quarter turns about the axes.
+
+    A box or a bottle hardly tells them apart; between the axes, because equal sides leave the axes undetermined.
+    """
+    middle = target.mean(0)
+    _, axes = torch.linalg.eigh((target - middle).T @ (target - middle))
+    x, y, z = axes.T
+    between = (x + y, x - y, x + z, x - z, y + z, y - z)
+    half = [x, y, z, *(axis / 2**0.5 for axis in between)]
+    vectors = [axis * math.pi for axis in half] + [axis * math.pi / 2 for axis in (x, y, z, -x, -y, -z)]
+    variants = []
+    for vector in vectors:
+        turn = frames.rotation_from_vector(vector)
+        turned = Similarity(torch.ones((), dtype=turn.dtype), turn, middle - turn @ middle)
+        variants.append(turned.after(similarity))
+    return variants
+
+
+def _judge(
+    similarity: Similarity,
+    source: SurfacePoints,
+    target: SurfacePoints,
+    source_tree: PointsWithTree,
+    target_tree: PointsWithTree,
+) -> Registration:
+    count = JUDGED_POINTS
+    diagonal = float((target.positions.amax(0) - target.positions.amin(0)).norm())
+    back = source_tree.nearest(similarity.inverse().apply(target_tree.positions[:count]))
+    distance = (similarity.apply(source_tree.positions[back]) - target_tree.positions[:count]).norm(dim=1)
+    faces_alike = (similarity.turn(source_tree.normals[back]) * target_tree.normals[:count]).sum(1) > 0
+    is_inlier = (distance < INLIER_REACH * diagonal) & faces_alike
+    residual = float(distance[is_inlier].median()) if bool(is_inlier.any()) else diagonal
+    difference = None
+    if source.colours_srgb is not None and target.colours_srgb is not None and bool(is_inlier.any()):
+        apart = (source.colours_srgb[back] - target.colours_srgb[:count])[is_inlier].abs().mean(1)
+        spread = (target.colours_srgb - target.colours_srgb.mean(0)).abs().mean(1).mean()
+        reach = (COLOUR_SPREADS * spread).clamp_min(LEAST_COLOUR_REACH)
+        difference = float((apart / reach).clamp_max(1).mean())
+    return Registration(similarity, float(is_inlier.double().mean()), residual, difference)
+
+
+def _slid(
+    found: Registration,
+    source: SurfacePoints,
+    target: SurfacePoints,
+    source_tree: PointsWithTree,
+    target_tree: PointsWithTree,
+) -> Registration:
+    """Where the shape hardly resists a motion, let the colours decide how far it goes."""
+    reach = INLIER_REACH * float((target.positions.amax(0) - target.positions.amin(0)).norm())
+    for _ in range(SLIDES):
+        motions = loosest_motions(found.target_from_source, source_tree, target_tree, reach, FIRST_POINTS)
+        tries = [motion(step * reach) for motion in motions for step in SLIDE_STEPS]
+        judged = [_judge(item, source, target, source_tree, target_tree) for item in tries]
+        best = min(judged, key=_colour_if_near(found), default=found)
+        if _colour_if_near(found)(best) > SLIDE_GAIN * (found.colour_difference or 0):
+            break
+        start = best.target_from_source
+        exact = refine(start, source_tree, target_tree, LAST_ROUNDS, LAST_POINTS, is_near=True)
+        refined = _judge(exact, source, target, source_tree, target_tree)
+        found = refined if _colour_if_near(found)(refined) <= (best.colour_difference or 0) / SLIDE_GAIN**0.5 else best
+    return found
+
+
+def _colour_if_near(found: Registration) -> Callable[[Registration], float]:
+    """Colour difference of a candidate that finds as much of the target again as ``found``; infinite for others."""
+
+    def difference(item: Registration) -> float:
+        is_near = item.inlier_fraction > found.inlier_fraction - SLIDE_LOSS
+        return item.colour_difference if is_near and item.colour_difference is not None else math.inf
+
+    return difference
+
+
+def _choose(finals: list[Registration], silhouette_iou: Callable[[Similarity], float] | None) -> Registration:
+    """The one that finds most of the target again, in the right colours and within the outlines."""
+    if silhouette_iou is not None:
+        finals = [replace(item, silhouette_iou=silhouette_iou(item.target_from_source)) for item in finals]
+    return max(finals, key=lambda item: _score(item) + OUTLINE_WEIGHT * (item.silhouette_iou or 0))
+
+
+def _score(item: Registration) -> float:
+    return item.inlier_fraction * (1 - (item.colour_difference or 0))
