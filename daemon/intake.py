@@ -92,6 +92,7 @@ class Memory:
         changed_s: Monotonic time of the last difference.
         whole: Hashes of pictures, by path and ``FileSeen``, that were found whole.
         lacking: The last inspection, if files were missing and nothing has changed since.
+        total_bytes: Of the last look's files.
     """
 
     fingerprint: int | None = None
@@ -99,6 +100,7 @@ class Memory:
     changed_s: float = 0.0
     whole: "array[int]" = field(default_factory=lambda: array("q"))
     lacking: Inspection | None = None
+    total_bytes: int = 0
 
     def note(self, fingerprint: int | None, complaint: str, now_s: float) -> float:
         """Remember a look and return for how long nothing has changed."""
@@ -137,6 +139,7 @@ def look(folder_fd: int, memory: Memory, now_s: float, config: Config, settle_s:
     except CaptureError as error:
         quiet_s = memory.note(None, error.message, now_s)
         return _refuse_when_settled(error, Quiet(now_s, quiet_s, settle_s, is_ready=False))
+    memory.total_bytes = tree.total_bytes
     quiet = Quiet(now_s, memory.note(tree.fingerprint, "", now_s), settle_s, is_ready="ready" in tree.control)
     if is_cancelled(tree, needs_confirmation=config.cancel.confirm):
         return Look(Verdict.CANCEL, next_s=now_s)

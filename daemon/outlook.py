@@ -71,6 +71,4 @@ class Outlook:
 
     def _size_bytes(self, job: Job) -> int:
         desk = self._desks.get(job.job_id)
-        if job.input_bytes or desk is None or desk.memory.tree is None:
-            return job.input_bytes
-        return desk.memory.tree.total_bytes
+        return job.input_bytes or (desk.memory.total_bytes if desk is not None else 0)

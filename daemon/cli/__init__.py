@@ -28,8 +28,8 @@ for command in (
 ):
     app.command()(reporting(command))
 config_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check or show the configuration.")
-for command in (config_commands.check, config_commands.show):
-    config_app.command()(reporting(command))
+config_app.command()(reporting(config_commands.check))
+config_app.command()(reporting(config_commands.show))
 app.add_typer(config_app, name="config")
 
 

@@ -21,9 +21,9 @@ from daemon.cli.verdicts import FileVerdict, judge_files
 from daemon.config import Config, load_config
 from daemon.errors import ExitCode, failure_from_error
 from daemon.intake import Look, Memory, Verdict, look
+from daemon.options import JobOptions
 from recon.errors import ReconError
 from recon.progress import ProgressUpdate
-from recon.settings import Settings
 
 MOST_SPARE_FILES = 5
 VERDICT_STYLES = {"ok": "green", "missing": "red", "incomplete": "yellow", "refused": "red", "ignored": "dim"}
@@ -174,15 +174,15 @@ def run(
             next_step=f"see every file with: meshdrop check {shlex.quote(str(folder))}",
             exit_code=ExitCode.NOT_READY,
         )
-    _reconstruct(folder, output, result.found.options.settings_on(settings.reconviagen), as_json)
+    _reconstruct(folder, output, result.found.options, settings, as_json)
 
 
-def _reconstruct(folder: Path, output: Path, settings: Settings, as_json: bool) -> None:
+def _reconstruct(folder: Path, output: Path, options: JobOptions, config: Config, as_json: bool) -> None:
     from recon import reconstruct
 
     try:
         with _progress() as show:
-            report = reconstruct(folder, output, settings, show)
+            report = reconstruct(folder, output, options.settings_on(config.reconviagen), show)
         _write_page(report, folder, output)
     except ReconError as error:
         raise failure_error(failure_from_error(error), ExitCode.JOB_FAILED) from None

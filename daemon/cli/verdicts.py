@@ -37,7 +37,7 @@ def judge_files(folder_fd: int, config: Config) -> list[FileVerdict]:
     tree = folders.list_tree(folder_fd, config.limits.tree)
     limits = config.limits
     try:
-        with opened_contents(folder_fd, tree, {}, limits, limits.max_image_pixels) as contents:
+        with opened_contents(folder_fd, tree, [], limits, limits.max_image_pixels) as contents:
             options = read_options(contents, config.defaults, limits.max_image_pixels)
             layout = find_layout(contents.paths, lambda path: contents.read(path, MAX_MANIFEST_BYTES), options.views)
             return _judge(contents, layout)
