@@ -19,7 +19,10 @@ MASK = "********"
 
 
 def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Exit 0 if the daemon would start with this configuration; otherwise name every mistake with its line."""
+    """Name every mistake in the configuration, with its line.
+
+    Exits 0 if the daemon would start with it.
+    """
     try:
         load_checked_config(config)
     except ConfigError as error:
@@ -34,7 +37,10 @@ def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
 
 def show(config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Print every key with its value in force, as TOML; secrets are masked, defaults are marked."""
+    """Print every key with its value in force.
+
+    As TOML; secrets are masked, defaults are marked, keys without a value are comments.
+    """
     settings = load_checked_config(config)
     if as_json:
         typer.echo(json.dumps(masked(settings), indent=1))
@@ -70,6 +76,9 @@ def toml_lines(config: Config) -> Iterator[str]:
 
 def _pairs(values: dict[str, object], model: BaseModel | None) -> Iterator[str]:
     for key, value in values.items():
+        if value is None:
+            yield f"# {_key(key)} is not set"
+            continue
         is_default = model is not None and getattr(model, key) == type(model).model_fields[key].default
         yield f"{_key(key)} = {_toml(value)}{'  # default' if is_default else ''}"
 

@@ -106,5 +106,6 @@ def draw_framing() -> Image.Image:
 
 if __name__ == "__main__":
     PICTURES.mkdir(parents=True, exist_ok=True)
-    for name, sheet in (("cube", draw_cube()), ("orbit", draw_orbit()), ("framing", draw_framing())):
-        sheet.save(PICTURES / f"guide_{name}.jpg", quality=JPEG_QUALITY, optimize=True)
+    drawn = {"guide_cube.jpg": draw_cube(), "guide_orbit.jpg": draw_orbit(), "guide_framing.jpg": draw_framing()}
+    for name, sheet in drawn.items():
+        sheet.save(PICTURES / name, quality=JPEG_QUALITY, optimize=True)

@@ -27,7 +27,12 @@ for command in (
     demo.demo,
 ):
     app.command()(reporting(command))
-config_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check or show the configuration.")
+config_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Check or show the configuration; both take --json.\n\n"
+    "\b\nExamples:\n  meshdrop config check\n  meshdrop config show --json",
+)
 config_app.command()(reporting(config_commands.check))
 config_app.command()(reporting(config_commands.show))
 app.add_typer(config_app, name="config")

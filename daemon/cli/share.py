@@ -7,7 +7,7 @@ import typer
 
 from daemon import logs, names
 from daemon.cli.options import AsJson, ConfigFile, Root, State
-from daemon.cli.terminal import console, is_terminal, say_json
+from daemon.cli.terminal import CommandError, console, is_terminal, say_json
 from daemon.config import load_config
 from daemon.errors import ExitCode
 from daemon.health import read_health
@@ -59,15 +59,23 @@ def serve(config: ConfigFile = None, root: Root = None, state: State = None, as_
 
 
 def health(config: ConfigFile = None, root: Root = None, state: State = None, as_json: AsJson = False) -> None:
-    """Exit 0 if all is well with the daemon, the share, the disks and the workers, else 8.
+    """Exit 0 if all is well, else 8 and say what is not.
 
-    Says what is not well, one sentence a line.
+    Looks at what the daemon last said of itself, the share, the disks, the workers and their GPUs.
 
     \b
     Example, for a container or a watchdog:
       meshdrop health || systemctl restart meshdrop
     """
-    report = read_health(load_config(config, root=root, state=state).state)
+    settings = load_config(config, root=root, state=state)
+    report = read_health(settings.state)
+    if report["age_s"] is None:
+        raise CommandError(
+            "no daemon has left a sign of life",
+            where=str(settings.state),
+            next_step=f"start one: meshdrop serve --root {settings.root}, or name its state folder with --state",
+            exit_code=ExitCode.UNHEALTHY,
+        )
     if as_json:
         say_json(report)
     else:

@@ -96,8 +96,8 @@ def test_documents_are_reachable() -> None:
 
 
 def test_pictures_are_made_and_shown() -> None:
-    """Every picture of the documents is shown by one of them and made by the script that makes them all."""
-    script = (REPOSITORY / "examples/make_readme_pictures.py").read_text("utf-8")
+    """Every picture of the documents is shown by one of them and made by a script in examples/."""
+    script = "".join(path.read_text("utf-8") for path in (REPOSITORY / "examples").glob("make_*_pictures.py"))
     pictures = {path.name for path in (REPOSITORY / "docs/pictures").iterdir()}
     assert {name for name in pictures if f'"{name}"' not in script} == set()
     assert {name for name in pictures if f"pictures/{name})" not in "".join(TEXTS.values())} == set()
@@ -235,13 +235,18 @@ def test_shell_blocks_are_shell() -> None:
 
 
 def test_settings_blocks_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every TOML block is a job.toml that the daemon takes, or part of a configuration with which it starts."""
+    """Every TOML block is a job.toml that the daemon takes, or part of a configuration with which it starts.
+
+    A package's own pyproject.toml is neither.
+    """
     for name in [name for name in os.environ if name.startswith("MESHDROP_")]:
         monkeypatch.delenv(name)
     found = blocks("toml")
     assert len(found) >= 3
     for document, text in found:
         values = tomllib.loads(text)
+        if "project" in values:
+            continue
         has_sections = any(isinstance(values.get(section), dict) for section in Config.model_fields)
         if set(values) <= set(JobOptions.model_fields) and not has_sections:
             JobOptions.model_validate(values)

@@ -46,8 +46,8 @@ def past_job(store: Store, clock: Clock, duration_s: float, input_bytes: int = 1
 def outlook(store: Store, clock: Clock, progress: dict[str, Progress], job_ids: tuple[str, ...]) -> Outlook:
     """With workers on these jobs ("" is an idle one) and no folder to look into."""
     dispatch: Any = SimpleNamespace(progress=progress, executors=[SimpleNamespace(job_id=job_id) for job_id in job_ids])
-    reception: Any = SimpleNamespace(desk=lambda _job_id: None)
-    return Outlook(Ledger(store), reception, dispatch, clock)
+    desks: Any = SimpleNamespace(get=lambda _job_id: None)
+    return Outlook(Ledger(store), desks, dispatch, clock)
 
 
 def job_of(size_bytes: int = 1000, job_id: str = "new") -> Job:
