@@ -25,8 +25,6 @@ SOFTNESS_VOXELS = 0.4
 """Views that differ by less share the decision."""
 MAX_GROWTH = 0.25
 """Of the measured box's longest side, beyond it."""
-PARTING_VOXELS, MAX_PARTINGS = 0.01, 8
-"""How far vertices at equal positions move apart, and how often that is tried."""
 HANDOVER_VOXELS = 8.0
 """Depth behind the measured surface at which the generated shape alone decides."""
 
@@ -71,7 +69,7 @@ def complete_mesh(
     mesh = keep_solid_pieces(extract_surface(_closed(field_m), grid))
     if mesh.faces.shape[0] == 0:
         raise ObjectNotFound(NO_ROOM)
-    mesh = _apart(keep_solid_pieces(decimate(mesh, target_face_count)), grid.spacing_m)
+    mesh = keep_solid_pieces(decimate(mesh, target_face_count))
     near_measured = depth_m.abs() < 2 * grid.spacing_m
     return CompletedMesh(mesh, grid.spacing_m, resolution, _share_of_vertices(mesh, near_measured, grid))
 
@@ -145,16 +143,3 @@ def _share_of_vertices(mesh: TriangleMesh, is_measured: Tensor, grid: Grid) -> f
     cells = ((mesh.positions_world - grid.origin_world) / grid.spacing_m).round().long()
     x, y, z = cells.clamp_min(0).minimum(torch.tensor(grid.shape, device=cells.device) - 1).unbind(1)
     return float(is_measured[x, y, z].float().mean())
-
-
-def _apart(mesh: TriangleMesh, voxel_m: float) -> TriangleMesh:
-    """Move vertices at equal positions a little inwards: programs that merge them would glue sheets together."""
-    for _ in range(MAX_PARTINGS):
-        _, group, counts = torch.unique(mesh.positions_world, dim=0, return_inverse=True, return_counts=True)
-        shared = counts[group] > 1
-        if not bool(shared.any()):
-            break
-        rank = torch.arange(len(group), device=group.device) % 7 + 1  # sheets that face alike part as well
-        step = -PARTING_VOXELS * voxel_m * rank[:, None] * mesh.vertex_normals()
-        mesh = TriangleMesh(mesh.positions_world + torch.where(shared[:, None], step, 0.0), mesh.faces)
-    return mesh

@@ -4,7 +4,7 @@ import fast_simplification
 import numpy as np
 import torch
 
-from recon.remesh.pinches import cut_pinches
+from recon.remesh.pinches import cut_pinches, part_doubles
 from recon.scene import TriangleMesh
 
 AGGRESSION = 3.0
@@ -28,8 +28,11 @@ def decimate(mesh: TriangleMesh, target_face_count: int) -> TriangleMesh:
         target_face_count: Nothing is done at or below this.
 
     Returns:
-        A closed manifold; with more faces than asked for where no collapse is left that turns none over.
+        A closed manifold without two vertices at one position; with more faces than asked for where no collapse is
+        left that turns none over.
     """
+    if mesh.faces.shape[0] <= target_face_count:
+        return mesh
     for edge_length in EDGE_LENGTHS:
         face_count = mesh.faces.shape[0]
         # Cutting pinches adds a few faces, which are not worth another pass.
@@ -39,7 +42,7 @@ def decimate(mesh: TriangleMesh, target_face_count: int) -> TriangleMesh:
         mesh = _simplify(mesh, target_face_count, edge_length)
         if mesh.faces.shape[0] > LEAST_PROGRESS * face_count:
             break
-    return mesh
+    return part_doubles(mesh)
 
 
 def _simplify(mesh: TriangleMesh, target_face_count: int, edge_length: float) -> TriangleMesh:

@@ -13,6 +13,24 @@ from recon.scene import TriangleMesh
 PINCH_GAP = 0.05
 """How far the two sides of a cut pinch move apart, in edge lengths."""
 
+PARTING, MAX_PARTINGS = 0.01, 8
+"""How far vertices at equal positions move apart, in edge lengths, and how often that is tried."""
+
+
+def part_doubles(mesh: TriangleMesh) -> TriangleMesh:
+    """Move vertices at equal positions a little inwards: programs that merge them would glue sheets together."""
+    a, b = mesh.positions_world[mesh.faces[:, :2]].unbind(1)
+    step_m = PARTING * (a - b).norm(dim=1).mean()
+    for _ in range(MAX_PARTINGS):
+        _, group, counts = torch.unique(mesh.positions_world, dim=0, return_inverse=True, return_counts=True)
+        shared = counts[group] > 1
+        if not bool(shared.any()):
+            break
+        rank = torch.arange(len(group), device=group.device) % 7 + 1  # sheets that face alike part as well
+        step = -step_m * rank[:, None] * mesh.vertex_normals()
+        mesh = TriangleMesh(mesh.positions_world + torch.where(shared[:, None], step, 0.0), mesh.faces)
+    return mesh
+
 
 def cut_pinches(mesh: TriangleMesh) -> TriangleMesh:
     """Separate sheets that a simplification has glued together along an edge or at a vertex.

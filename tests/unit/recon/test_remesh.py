@@ -13,6 +13,7 @@ from recon.remesh import (
     face_components,
     find_edges,
     keep_solid_pieces,
+    part_doubles,
     select_faces,
     signed_volumes_m3,
 )
@@ -133,6 +134,19 @@ def test_boxes_glued_together_are_cut_apart(second: tuple[int, int, int], shared
     assert len(volumes) == 2
     assert torch.allclose(volumes, torch.ones(2), atol=0.15)
     assert len(cut.positions_world.unique(dim=0)) == len(cut.positions_world)
+
+
+def test_vertices_at_one_place_part() -> None:
+    """Two boxes that touch with a whole side each keep their own vertices there, a hundredth of an edge apart."""
+    one, other = box_at(0, 0, 0), box_at(1, 0, 0)
+    touching = TriangleMesh(
+        torch.cat([one.positions_world, other.positions_world]), torch.cat([one.faces, other.faces + 8])
+    )
+    assert len(touching.positions_world.unique(dim=0)) == 12
+    parted = part_doubles(touching)
+    assert torch.equal(parted.faces, touching.faces)
+    assert len(parted.positions_world.unique(dim=0)) == 16
+    assert (parted.positions_world - touching.positions_world).norm(dim=1).max() < 0.2
 
 
 def test_folded_and_flat_faces_vanish() -> None:
