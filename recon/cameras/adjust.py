@@ -44,9 +44,6 @@ def settle(
 ) -> RigState:
     """Take one Gauss-Newton step per width, whatever the cost does.
 
-    Motions that the views leave undecided (those whose curvature is below ``weighting.min_curvature``, as a share of
-    what the unknowns have on average, each in its own scale) are not made: noise alone would drive them.
-
     Near the solution the cost is not smooth (points come into view and leave it), which stalls a descent that must
     never climb; iteratively reweighted Gauss-Newton walks through.
     """
@@ -55,18 +52,6 @@ def settle(
         agreement = assemble(state, views, replace(weighting, width=width))
         hessian = basis.T @ agreement.hessian @ basis
         stiff = hessian + torch.diag(ridge * hessian.diagonal() + 1e-9 * hessian.diagonal().max() + 1e-30)
-        gradient = _decided(stiff, basis.T @ agreement.gradient, weighting.min_curvature)
-        step = -(basis @ torch.linalg.solve(stiff, gradient)).view(state.count, LOCAL_COUNT)
+        step = -(basis @ torch.linalg.solve(stiff, basis.T @ agreement.gradient)).view(state.count, LOCAL_COUNT)
         state = state.moved(step)
     return state
-
-
-def _decided(hessian: Float[Tensor, "p p"], gradient: Float[Tensor, " p"], min_curvature: float) -> Float[Tensor, " p"]:
-    """The part of a gradient along motions of enough curvature."""
-    if min_curvature <= 0:
-        return gradient
-    scale = hessian.diagonal().sqrt()
-    curvature, motions = torch.linalg.eigh(hessian / (scale[:, None] * scale))
-    is_decided = (curvature > min_curvature).to(gradient.dtype)
-    decided: Tensor = scale * (motions @ (is_decided * (motions.T @ (gradient / scale))))
-    return decided

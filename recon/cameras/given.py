@@ -29,10 +29,11 @@ _SAMPLE_COUNT = 40_000
 _COARSE_SILHOUETTE, _FINE_SILHOUETTE = 0.2, 0.02
 """Silhouettes hold thin objects, which depth alone cannot; but noise at the rim biases them: less at the end."""
 _COARSE_STEPS, _FINE_STEPS = 20, 8
-_MIN_CURVATURE = 2e-4
-"""Views of a ball or a plate do not say how it is turned: such motions stay as they were given."""
 _LARGEST_SHIFT = 0.5
-"""Refinement that moves points by more of the object's radius has followed something else than wrong cameras."""
+"""Refinement that moves points by more of the object's radius has followed noise along a motion that the views leave
+undecided, such as a turn of a ball."""
+_OUTLINE_SLACK = 0.001
+"""Refinement that puts this much more of the points outside outlines brings surfaces together at their cost."""
 _CLEAR_GAIN = 0.8
 """Refinement that leaves the surfaces hardly closer only follows the noise."""
 _NOISE_PIXELS = 22_500
@@ -62,8 +63,9 @@ class Refinement:
     @property
     def is_called_for(self) -> bool:
         """Whether the given cameras disagree beyond noise and refinement mends it."""
-        is_better = self.after.median < _CLEAR_GAIN * self.before.median
-        return self.tolerance < self.shift < self.largest and is_better
+        is_closer = self.after.median < _CLEAR_GAIN * self.before.median
+        keeps_outlines = self.after.violation_share <= self.before.violation_share + _OUTLINE_SLACK
+        return self.tolerance < self.shift < self.largest and is_closer and keeps_outlines
 
 
 def check_given_cameras(
@@ -125,9 +127,8 @@ def refine_poses(given: RigState, views: Views) -> Refinement:
     basis = free_unknowns(given.count, ROTATION, TRANSLATION)
     coarse = fewer_samples(views, 1500)
     widths = geometric(max(0.3 * size.radius, 2 * fine_width), fine_width, _COARSE_STEPS)
-    loose = Weighting(fine_width, _COARSE_SILHOUETTE, min_curvature=_MIN_CURVATURE)
-    state = settle(given, coarse, loose, basis, widths)
-    state = settle(state, views, replace(loose, silhouette=_FINE_SILHOUETTE), basis, [fine_width] * _FINE_STEPS)
+    state = settle(given, coarse, Weighting(fine_width, _COARSE_SILHOUETTE), basis, widths)
+    state = settle(state, views, Weighting(fine_width, _FINE_SILHOUETTE), basis, [fine_width] * _FINE_STEPS)
     state = state.in_frame_of(given, size.distance)
     reach = 0.1 * size.radius + 3 * fine_width
     return Refinement(

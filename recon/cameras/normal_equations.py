@@ -18,13 +18,11 @@ class Weighting:
         width: Residuals beyond this length lose their influence (Geman and McClure 1987).
         silhouette: Weight of a silhouette residual against a depth residual of the same length.
         hidden: Cost, in units of the largest cost, of a point that lies behind the other view's surface.
-        min_curvature: Motions whose curvature is below this share of the average are left undecided (``adjust``).
     """
 
     width: float
     silhouette: float = 0.2
     hidden: float = 0.3
-    min_curvature: float = 0.0
 
     @property
     def reach(self) -> float:

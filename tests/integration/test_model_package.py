@@ -31,6 +31,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (source / "pyproject.toml").write_text(code_block("toml", section))
     (source / "meshdrop_ellipsoid.py").write_text(code_block("python", section))
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
+    monkeypatch.delenv("PIP_CONSTRAINT", raising=False)  # a relative path, from another folder
     subprocess.run([*pip, "--target", str(site), str(source)], check=True, cwd=tmp_path)
     monkeypatch.syspath_prepend(str(site))
     return source
