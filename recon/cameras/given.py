@@ -110,11 +110,13 @@ def _sample_count(surfaces: dict[int, Surface]) -> int:
 
 
 def _verdict(refinement: Refinement) -> str:
-    return (
-        f"refinement would move the object's points by {refinement.shift * 1e3:.2g} mm, "
-        f"{'within' if refinement.shift <= refinement.tolerance else 'beyond'} what noise and pixels explain "
-        f"({refinement.tolerance * 1e3:.2g} mm)"
-    )
+    if refinement.shift <= refinement.tolerance:
+        judgement = f"within what noise and pixels explain ({refinement.tolerance * 1e3:.2g} mm)"
+    elif refinement.is_called_for:
+        judgement = f"beyond what noise and pixels explain ({refinement.tolerance * 1e3:.2g} mm)"
+    else:
+        judgement = f"but it was not believed, since it would leave {refinement.after.text()}"
+    return f"refinement would move the object's points by {refinement.shift * 1e3:.2g} mm, {judgement}"
 
 
 def refine_poses(given: RigState, views: Views) -> Refinement:
