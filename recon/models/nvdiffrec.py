@@ -9,7 +9,7 @@ import torch
 from recon.geometry import build_geometry
 from recon.models.interface import LossEntry, ModelContext, ModelResult
 from recon.observations import Observations, observe
-from recon.optimise import OptimisedMesh, PhotoFit, fit_to_photographs, optimise_mesh
+from recon.optimise import OptimisedMesh, PhotoFit, fit_to_photographs, optimise_mesh, photographs_of
 from recon.scene import Capture, TriangleMesh
 from recon.settings import Settings
 from recon.texture import bake_texture
@@ -48,10 +48,7 @@ class NvdiffrecModel:
             context.device,
             lambda fraction: context.enter("texture", fraction),
         )
-        history = tuple(
-            LossEntry("optimise", index, {"depth_m": step.depth_m, "outline_m": step.outline_m, "step_m": step.step_m})
-            for index, step in enumerate(optimised.history)
-        )
+        history = tuple(LossEntry("optimise", index, step.terms()) for index, step in enumerate(optimised.history))
         facts: dict[str, float | int | str | bool] = {
             "voxel_m": geometry.voxel_m,
             "grid_resolution": geometry.resolution,
@@ -73,12 +70,14 @@ def _refine(
     context.enter("optimise", 0.0)
     bends = settings.fit == "photos" or (settings.fit == "balanced" and capture.photographs_disagree)
     share = 0.5 if bends else 1.0
+    helps = observations.has_noise and settings.fit != "depth" and not bends
     optimised = optimise_mesh(
         mesh,
         observations,
         settings.nvdiffrec.optimise,
         context.raster,
         lambda fraction: context.enter("optimise", share * fraction),
+        photographs_of(capture, observations) if helps else None,
     )
     if not bends:
         return optimised, None
