@@ -11,11 +11,12 @@ from recon.optimise.photo_terms import PhotometricTerm, blurred_layers, photomet
 from recon.raster import Fragments, Rasterizer
 from recon.scene import Capture, TriangleMesh, View
 
-COLOUR_NOISE = 0.05
-"""Standard deviation of a place's colour (sRGB, 0..1) between two photographs: shading, resampling, compression.
+NOISE_PER_DIFFERENCE, LEAST_COLOUR_NOISE, MOST_COLOUR_NOISE = 6.0, 0.03, 0.1
+"""Deviation of a pixel's colour (sRGB, 0..1) that no displacement explains, from the mean difference of photographs:
+gloss, shading and resampling err alike over whole patches, so it counts for several times what single pixels show.
 With the noise of the depth it says how much a pixel's colour weighs against its depth."""
 
-BLUR_PX = 0.6
+BLUR_PX = 0.5
 """Photographs are blurred by so little: wider blurs mix what perspective shortens differently in every view."""
 
 LARGEST_GAIN = 2.0
@@ -68,13 +69,9 @@ def colour_term(
     gains = torch.cat([photographs.gains.repeat(1, 3), torch.ones_like(photographs.gains[:, :1])], 1)
     layers = photographs.layers * gains[..., None, None]
     term = photometric_term(mesh, fragments, observations.cameras, layers, raster)
-    weight = _pixels_per_face(fragments) * (_depth_deviation_m(observations) / COLOUR_NOISE) ** 2
+    noise = min(max(NOISE_PER_DIFFERENCE * term.difference, LEAST_COLOUR_NOISE), MOST_COLOUR_NOISE)
+    weight = _pixels_per_face(fragments) * (observations.noise_m / noise) ** 2
     return replace(term, blocks=weight * term.blocks, pulls=weight * term.pulls)
-
-
-def _depth_deviation_m(observations: Observations) -> float:
-    """The noise of a depth pixel; without any depth, a pixel's width."""
-    return observations.noise_m if bool(observations.depth_mask.any()) else observations.pixel_m
 
 
 def _pixels_per_face(fragments: Fragments) -> float:

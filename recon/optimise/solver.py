@@ -139,19 +139,41 @@ def scatter_outline(result: Float[Tensor, "v 3"], outline: OutlineTerm, amounts:
 def conjugate_gradients(
     operator: HessianProduct, right: Float[Tensor, "v 3"], diagonal: Float[Tensor, "v 3"], iteration_count: int
 ) -> Float[Tensor, "v 3"]:
-    """Jacobi-preconditioned conjugate gradients from zero."""
-    solution = torch.zeros_like(right)
-    residual = right
-    conditioned = residual / diagonal
-    direction = conditioned
-    energy = (residual * conditioned).sum()
-    for _ in range(iteration_count):
+    """Jacobi-preconditioned conjugate gradients from zero.
+
+    On a GPU one iteration is recorded and replayed: its fifty small kernels take longer to launch than to run.
+    """
+    solution, residual = torch.zeros_like(right), right.clone()
+    direction = residual / diagonal
+    energy = (residual * direction).sum()
+
+    def iterate() -> None:
         product = operator(direction)
         length = energy / (direction * product).sum().clamp_min(1e-30)
-        solution = solution + length * direction
-        residual = residual - length * product
+        solution.add_(length * direction)
+        residual.sub_(length * product)
         conditioned = residual / diagonal
         next_energy = (residual * conditioned).sum()
-        direction = conditioned + (next_energy / energy.clamp_min(1e-30)) * direction
-        energy = next_energy
+        direction.copy_(conditioned + (next_energy / energy.clamp_min(1e-30)) * direction)
+        energy.copy_(next_energy)
+
+    if right.is_cuda:
+        _replay(iterate, iteration_count)
+    else:
+        for _ in range(iteration_count):
+            iterate()
     return solution
+
+
+def _replay(iterate: Callable[[], None], count: int) -> None:
+    """Run a step of fixed shapes, working in place, as a CUDA graph; the first time on its own to warm up."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        iterate()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may allocate meanwhile
+        iterate()
+    for _ in range(count - 1):
+        graph.replay()
