@@ -9,12 +9,15 @@ import torch
 from recon.geometry import build_geometry
 from recon.models.interface import LossEntry, ModelContext, ModelResult
 from recon.observations import Observations, observe
-from recon.optimise import OptimisedMesh, PhotoFit, fit_to_photographs, optimise_mesh, photographs_of
+from recon.optimise import Aims, OptimisedMesh, PhotoFit, fit_to_photographs, optimise_mesh, photographs_of
 from recon.scene import Capture, TriangleMesh
 from recon.settings import Settings
 from recon.texture import bake_texture
 
 DEFAULT_FACE_COUNT = 40_000
+
+START_SHARE, MIN_START = 4, 500
+"""A first mesh has a quarter of the faces, but so many at least."""
 
 NO_DEPTH = (
     "No view has a depth image: the shape comes from outlines and from where the photographs show one colour. "
@@ -39,8 +42,7 @@ class NvdiffrecModel:
         options = settings.nvdiffrec
         observations = observe(capture, context.device, options.fusion.denoise)
         context.enter("geometry", 0.3)
-        target_face_count = settings.target_faces or DEFAULT_FACE_COUNT
-        geometry = build_geometry(observations, options.fusion, target_face_count)
+        geometry = build_geometry(observations, options.fusion, start_face_count(settings, observations))
         context.show(geometry.mesh)
         optimised, bent = _refine(geometry.mesh, observations, capture, settings, context)
         mesh = optimised.mesh if bent is None else bent.mesh
@@ -68,8 +70,20 @@ class NvdiffrecModel:
         return ModelResult(textured, history, facts | bent.facts(), _bending_warnings(bent, capture, observations))
 
 
+def start_face_count(settings: Settings, observations: Observations) -> int:
+    """Faces of the first mesh: where depth is clean, the refinement adds the rest where the data need them.
+
+    Noise would draw the faces to itself, and without depth nothing says where they are needed.
+    """
+    face_count = settings.target_faces or DEFAULT_FACE_COUNT
+    adds_faces = settings.nvdiffrec.optimise.step_count is None and observations.has_depth
+    if observations.has_noise or not adds_faces:
+        return face_count
+    return max(face_count // START_SHARE, MIN_START)
+
+
 def _bending_warnings(bent: PhotoFit, capture: Capture, observations: Observations) -> tuple[str, ...]:
-    if not bool(observations.depth_mask.any()):
+    if not observations.has_depth:
         return (NO_DEPTH,)
     return (bent.warning(),) if capture.photographs_disagree else ()
 
@@ -79,9 +93,10 @@ def _refine(
 ) -> tuple[OptimisedMesh, PhotoFit | None]:
     """Fit the mesh to the depths and, where ``fit`` says so or there are none, bend it to the photographs."""
     context.enter("optimise", 0.0)
-    asks = capture.photographs_disagree or not bool(observations.depth_mask.any())
+    asks = capture.photographs_disagree or not observations.has_depth
     bends = settings.fit == "photos" or (settings.fit == "balanced" and asks)
     share = 0.5 if bends else 1.0
+    face_count = settings.target_faces or DEFAULT_FACE_COUNT
     helps = observations.has_noise and settings.fit != "depth" and not bends
     optimised = optimise_mesh(
         mesh,
@@ -89,7 +104,7 @@ def _refine(
         settings.nvdiffrec.optimise,
         context.raster,
         lambda fraction: context.enter("optimise", share * fraction),
-        photographs_of(capture, observations) if helps else None,
+        Aims(face_count, photographs_of(capture, observations) if helps else None),
     )
     if not bends:
         return optimised, None
