@@ -26,6 +26,8 @@ LOOK_BUDGET_S = 0.25
 """Longest time that one turn spends on looks; the rest has its turn in the next."""
 ADMITTED_PER_TURN = 500
 """In one transaction: few enough to cost little memory."""
+
+
 class Reception:
     """Watches inbox/ on behalf of the ledger.
 
@@ -94,7 +96,8 @@ class Reception:
         """
         until_s = self._clock() + LOOK_BUDGET_S
         settle_s = self.settle_s
-        self._welcome(settle_s, until_s)
+        if self._newcomers:
+            self._welcome(settle_s, until_s)
         for folder in [folder for folder, (_, memory) in self._archives.items() if self._clock() >= memory.next_s]:
             self._look_at_archive(folder, settle_s)
         self.desks.round(settle_s, until_s)
@@ -112,16 +115,17 @@ class Reception:
     def _welcome(self, settle_s: float, until_s: float) -> None:
         """Record newcomers at once; only what may be a batch of jobs has to be looked at before."""
         admitted: list[tuple[Candidate, Desk]] = []
-        while self._newcomers and len(admitted) < ADMITTED_PER_TURN and self._clock() < until_s:
-            folder, candidate = next(iter(self._newcomers.items()))
-            del self._newcomers[folder]
-            desk = Desk(Memory(), Look(Verdict.WAIT), self._clock())
-            if "/" not in folder and self._may_be_batch(folder):
-                desk.last = self.desks.look(folder, desk, settle_s)
-            if desk.last.verdict is Verdict.BATCH:
-                self._found_batch(folder)
-            else:
-                admitted.append((candidate, desk))
+        with folders.opened(self._config.root, "inbox") as inbox_fd:
+            while self._newcomers and len(admitted) < ADMITTED_PER_TURN and self._clock() < until_s:
+                folder, candidate = next(iter(self._newcomers.items()))
+                del self._newcomers[folder]
+                desk = Desk(Memory(), Look(Verdict.WAIT), self._clock())
+                if "/" not in folder and self._may_be_batch(inbox_fd, folder):
+                    desk.last = self.desks.look(folder, desk, settle_s)
+                if desk.last.verdict is Verdict.BATCH:
+                    self._found_batch(folder)
+                else:
+                    admitted.append((candidate, desk))
         added = self._ledger.add([(item.folder, item.inode, item.owner_uid) for item, _ in admitted])
         desks = {candidate.folder: desk for candidate, desk in admitted}
         for job in added:
@@ -131,10 +135,10 @@ class Reception:
         self._watcher.batches.add(folder)
         self.is_scan_wanted = True
 
-    def _may_be_batch(self, folder: str) -> bool:
+    def _may_be_batch(self, inbox_fd: int, folder: str) -> bool:
         """Whether there are folders in it and nothing else."""
         try:
-            with folders.opened(self._config.inbox, folder) as folder_fd, os.scandir(folder_fd) as entries:
+            with folders.opened(inbox_fd, folder) as folder_fd, os.scandir(folder_fd) as entries:
                 kinds = {entry.is_dir(follow_symlinks=False) for entry in entries if not names.is_ignored(entry.name)}
         except OSError:
             return False
