@@ -8,7 +8,7 @@ timeout) and is on the disk when it returns (synchronous=FULL).
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +60,10 @@ _events = sa.Table(
 _is_active = sa.text("state IN ('waiting', 'queued', 'running', 'publishing')")
 """Word for word as in the index of active folders, which SQLite uses only if it recognises the condition."""
 
+MIGRATIONS = Path(__file__).parent / "migrations"
+LATEST_REVISION = max(file.stem[1:5] for file in (MIGRATIONS / "versions").glob("v*.py"))
+"""Of the layout that this code expects: versions are named v0001_what.py and so on."""
+
 BUSY_TIMEOUT_S = 5.0
 _FULL_WORDS = ("disk is full", "disk I/O error")
 
@@ -84,7 +88,7 @@ class Store:
     def schema(self) -> str:
         """The revision of the table's layout, as Alembic counts."""
         with self._transaction() as connection:
-            return str(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one())
+            return _read_revision(connection)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -101,7 +105,7 @@ class Store:
         """Record new folders, all in one transaction.
 
         Args:
-            drops: (folder, inode, owner_uid) of each.
+            drops: (folder, inode, owner_uid) of each, some thousands at the most.
 
         Returns:
             The new jobs; a folder that has an active job already is left out.
@@ -285,7 +289,8 @@ def open_store(file: Path, clock: Callable[[], float] = time.time) -> Store:
             verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
         if verdict != "ok":
             raise StoreError(f"{file} is damaged ({verdict}); nothing was changed; run meshdrop doctor")
-        _migrate(engine)
+        if _revision(engine) != LATEST_REVISION:
+            _migrate(engine)
     except sa.exc.DBAPIError as error:
         engine.dispose()
         raise StoreError(f"{file} cannot be used ({error.orig}); nothing was changed; run meshdrop doctor") from None
@@ -293,6 +298,19 @@ def open_store(file: Path, clock: Callable[[], float] = time.time) -> Store:
         engine.dispose()
         raise
     return Store(engine, clock)
+
+
+def upgrade_beside(file: Path) -> None:
+    """Create or upgrade the job table in a process of its own: a daemon that serves for months needs no Alembic.
+
+    What goes wrong is left for ``open_store`` to find.  To be called before there are threads.
+    """
+    pid = os.fork()
+    if pid == 0:
+        with suppress(StoreError):
+            open_store(file).close()
+        os._exit(0)
+    os.waitpid(pid, 0)
 
 
 def open_store_for_reading(file: Path) -> Store:
@@ -325,14 +343,26 @@ def _engine(url: str, begin: str) -> Engine:
     return engine
 
 
+def _read_revision(connection: Connection) -> str:
+    return str(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one())
+
+
+def _revision(engine: Engine) -> str:
+    """The version of the table's layout; empty if there is no table."""
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return ""
+        return _read_revision(connection)
+
+
 def _migrate(engine: Engine) -> None:
-    # Here, because commands that only read the table must not wait a second for it to load.
+    # Here, because it takes half a second and 12 MB, and is needed once in a version's life.
     from alembic import command
     from alembic.config import Config as AlembicConfig
     from alembic.util import CommandError
 
     config = AlembicConfig()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
     with engine.begin() as connection:
         config.attributes["connection"] = connection

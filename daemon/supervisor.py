@@ -30,7 +30,7 @@ from daemon.reception import Reception
 from daemon.retention import remove_expired
 from daemon.snapshot import INPUT_DIR, is_same_boot
 from daemon.status import StatusBoard
-from daemon.store import Store, open_store
+from daemon.store import Store, open_store, upgrade_beside
 from daemon.stuck_queue import StuckQueue
 from daemon.watcher import Sighting, Watcher
 
@@ -57,6 +57,7 @@ def serve_share(config: Config) -> None:
     Raises:
         StoreError: The table is locked, read-only or damaged; nothing was changed.
     """
+    upgrade_beside(config.database)
     while True:
         store = open_store(config.database)
         try:
