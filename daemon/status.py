@@ -87,6 +87,8 @@ class StatusBoard:
         self._is_page_stale |= len(self._ledger) != self._page_count
         if now_s - self._page_s >= PAGE_INTERVAL_S:
             self._page_s = now_s
+            recently_s = now_s - FASTEST_WRITE_S
+            self._written_s = {job_id: at_s for job_id, at_s in self._written_s.items() if at_s > recently_s}
             if self._is_page_stale or now_s - self._page_written_s >= PAGE_LONGEST_S:
                 self._page_written_s = now_s
                 self._is_page_stale, self._page_count = False, len(self._ledger)
