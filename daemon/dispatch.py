@@ -16,6 +16,7 @@ from daemon.desks import Desks, cancel, withdraw
 from daemon.errors import ATTEMPT, ErrorCode, Failure, StoreError, failure_from_os_error
 from daemon.executor import Ended, Executor, Progressed, Run
 from daemon.filing import Filing
+from daemon.identity import is_folder_of
 from daemon.jobs import Job, JobState, run_order
 from daemon.ledger import Ledger
 from daemon.logs import JobLog
@@ -193,8 +194,9 @@ class Dispatch:
             descriptor = os.open(preview, folders.FILE_FLAGS)
             with os.fdopen(descriptor, "rb") as stream:
                 data = stream.read(MAX_PREVIEW_BYTES + 1)
-            if len(data) <= MAX_PREVIEW_BYTES:
-                with folders.opened(self._config.inbox, job.folder) as folder_fd:
+            with folders.opened(self._config.inbox, job.folder) as folder_fd:
+                is_ours = is_folder_of(folder_fd, job, self._filing.job_dir(job.job_id))
+                if is_ours and len(data) <= MAX_PREVIEW_BYTES:
                     folders.write_file(folder_fd, "preview.png", data, is_durable=False)
         except OSError as error:
             log.debug("preview not shown", job_id=job.job_id, reason=str(error))

@@ -190,6 +190,19 @@ def check_plain(status: os.stat_result, relative: str) -> None:
         raise ForbiddenFile(f"{names.shown(relative)} is a hard link to another file.", file=names.shown(relative))
 
 
+def status_of(folder_fd: int, relative: str) -> os.stat_result:
+    """Of a file or folder below, following no link.
+
+    Raises:
+        OSError: It is not there, or the share does not answer.
+    """
+    parent, _, name = relative.rpartition("/")
+    if not parent:
+        return os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+    with opened(folder_fd, parent) as parent_fd:
+        return os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+
+
 def open_file(folder_fd: int, relative: str) -> int:
     """Open a user's file for reading by descriptors only.
 

@@ -14,6 +14,7 @@ import structlog
 from daemon import archive_drop, folders, names
 from daemon.config import Config
 from daemon.desks import Desk, Desks, withdraw
+from daemon.identity import is_folder_of
 from daemon.intake import Look, Memory, Verdict
 from daemon.jobs import Job, JobState
 from daemon.ledger import Ledger
@@ -152,7 +153,8 @@ class Reception:
         gone = self._ledger.elsewhere(scan.seen)
         for candidate in scan.changed:
             held = self._ledger.at(candidate.folder)
-            if held is not None and candidate.inode != held.inode and not self._is_same_folder(held):
+            is_doubtful = held is not None and (candidate.inode != held.inode or held.input_sha256)
+            if held is not None and is_doubtful and not self._is_same_folder(held):
                 gone.append(held)
         for job in gone:
             if job.state is JobState.RUNNING:
@@ -161,25 +163,27 @@ class Reception:
                 withdraw(self._ledger, job)
 
     def _is_same_folder(self, job: Job) -> bool:
-        """Inodes may change on network mounts; our own status.json in the folder tells for sure."""
+        """Whether the folder of the job's name is still the job's; its inode may change on network mounts."""
         try:
-            if not self._carries_status_of(job, job.folder):
-                return False
             with folders.opened(self._config.inbox, job.folder) as folder_fd:
-                self._ledger.update(job, inode=os.fstat(folder_fd).st_ino)
+                if not self._is_folder_of(folder_fd, job):
+                    return False
+                inode = os.fstat(folder_fd).st_ino
         except OSError:
             return True
+        if inode != job.inode:
+            self._ledger.update(job, inode=inode)
         return True
 
     def _is_surely(self, job: Job, folder: str) -> bool:
         try:
-            return self._carries_status_of(job, folder)
+            with folders.opened(self._config.inbox, folder) as folder_fd:
+                return self._is_folder_of(folder_fd, job)
         except OSError:
             return False
 
-    def _carries_status_of(self, job: Job, folder: str) -> bool:
-        with folders.opened(self._config.inbox, folder) as folder_fd:
-            return folders.read_own_json(folder_fd, "status.json").get("job_id") == job.job_id
+    def _is_folder_of(self, folder_fd: int, job: Job) -> bool:
+        return is_folder_of(folder_fd, job, self._config.work / job.job_id)
 
     def _follow_renames(self, seen: dict[str, Candidate]) -> None:
         lost = {job.inode: job for job in self._ledger.elsewhere(seen)}

@@ -19,6 +19,7 @@ from daemon.dispatch import Dispatch, Progress
 from daemon.filing import Filing
 from daemon.forecast import Estimate
 from daemon.health import Health
+from daemon.identity import is_folder_of
 from daemon.intake import CONFIRM_NOTE
 from daemon.jobs import ACTIVE, Job, JobState, run_order
 from daemon.ledger import Ledger
@@ -213,7 +214,9 @@ class StatusBoard:
         data = json.dumps(content | {"updated": iso_time(time.time())}, indent=1).encode() + b"\n"
         try:
             with folders.opened(self._config.inbox, job.folder) as folder_fd:
-                folders.write_file(folder_fd, "status.json", data, is_durable=False)
+                # In another folder of this name it would make that folder the job's own.
+                if is_folder_of(folder_fd, job, self._filing.job_dir(job.job_id)):
+                    folders.write_file(folder_fd, "status.json", data, is_durable=False)
         except OSError as error:
             log.debug("status not written", job_id=job.job_id, reason=str(error))
 
