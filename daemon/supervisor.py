@@ -42,7 +42,7 @@ SCAN_SHARE = 0.006
 """Largest share of a core that idle scanning may take: an expensive scan is repeated less often."""
 SLOWEST_SCAN_S = 10.0
 FASTEST_SCAN_SHARE = 0.2
-"""Largest share of the loop's time that scans take while events keep arriving; the rest records what they found."""
+"""Largest share of the loop's time that scans take, be it that events keep arriving or that the share is slow."""
 SWITCH_INTERVAL_S = 0.0005
 """For how long another thread may hold the interpreter when the loop comes back from a system call, of which it makes
 thousands when many folders arrive; Python's own 5 ms would cost it minutes."""
@@ -200,8 +200,10 @@ class Supervisor:
         cost_s = time.thread_time() - cost_before_s
         scan.ended_s = self._clock()
         scan.took_s = scan.ended_s - now_s
-        self._earliest_scan_s = now_s + scan.took_s / FASTEST_SCAN_SHARE
-        self._next_scan_s = now_s + max(self._config.intake.scan_s, min(cost_s / SCAN_SHARE, SLOWEST_SCAN_S))
+        pause_s = min(scan.took_s * (1 / FASTEST_SCAN_SHARE - 1), SLOWEST_SCAN_S)
+        self._earliest_scan_s = scan.ended_s + pause_s
+        idle_s = max(self._config.intake.scan_s, min(cost_s / SCAN_SHARE, SLOWEST_SCAN_S))
+        self._next_scan_s = max(now_s + idle_s, self._earliest_scan_s)
 
     def _look_round(self) -> None:
         try:
