@@ -22,7 +22,7 @@ from daemon.dispatch import Dispatch
 from daemon.errors import ErrorCode, Failure, ShareOffline, StoreFull
 from daemon.filing import Filing
 from daemon.history import adopt_outcomes
-from daemon.jobs import JobState
+from daemon.jobs import Job, JobState
 from daemon.ledger import Ledger
 from daemon.notify import ServiceManager
 from daemon.publish import rename_numbered
@@ -46,6 +46,9 @@ FASTEST_SCAN_SHARE = 0.2
 SWITCH_INTERVAL_S = 0.0005
 """For how long another thread may hold the interpreter when the loop comes back from a system call, of which it makes
 thousands when many folders arrive; Python's own 5 ms would cost it minutes."""
+DEAF_S, DEAF_SCAN_S = 0.6, 0.05
+"""For so long after a folder has left inbox/ watchdog holds events back, to pair that with an arrival elsewhere: until
+then the loop scans by itself, so often."""
 OFFLINE_PAUSE_S = 1.0
 PURGE_INTERVAL_S = 30.0
 FULL_PAUSE_S = 1.0
@@ -93,7 +96,8 @@ class Supervisor:
         self._without_retry: dict[str, Sighting] = {}
         self._is_stopping = False
         self._next_scan_s = self._next_purge_s = 0.0
-        self._earliest_scan_s = 0.0
+        self._earliest_scan_s = self._deaf_until_s = 0.0
+        self.ledger.listeners.append(self._expect_deafness)
         self._next_retry_scan_s = 0.0
 
     def wake(self) -> None:
@@ -203,7 +207,15 @@ class Supervisor:
         pause_s = min(scan.took_s * (1 / FASTEST_SCAN_SHARE - 1), SLOWEST_SCAN_S)
         self._earliest_scan_s = scan.ended_s + pause_s
         idle_s = max(self._config.intake.scan_s, min(cost_s / SCAN_SHARE, SLOWEST_SCAN_S))
+        if scan.ended_s < self._deaf_until_s:
+            idle_s = DEAF_SCAN_S
         self._next_scan_s = max(now_s + idle_s, self._earliest_scan_s)
+
+    def _expect_deafness(self, job: Job) -> None:
+        if not job.is_active:
+            now_s = self._clock()
+            self._deaf_until_s = now_s + DEAF_S
+            self._next_scan_s = min(self._next_scan_s, max(self._earliest_scan_s, now_s + DEAF_SCAN_S))
 
     def _look_round(self) -> None:
         try:

@@ -8,9 +8,18 @@ import pytest
 
 from daemon import names
 from daemon.config import load_config
+from daemon.jobs import JobState
 from daemon.share import create_share
 from daemon.store import open_store
-from daemon.supervisor import FASTEST_SCAN_SHARE, SCAN_SHARE, SLOWEST_SCAN_S, SWITCH_INTERVAL_S, Supervisor
+from daemon.supervisor import (
+    DEAF_S,
+    DEAF_SCAN_S,
+    FASTEST_SCAN_SHARE,
+    SCAN_SHARE,
+    SLOWEST_SCAN_S,
+    SWITCH_INTERVAL_S,
+    Supervisor,
+)
 
 
 class Loop:
@@ -95,6 +104,23 @@ def test_a_slow_share_cannot_either(loop: Loop) -> None:
     loop.now_s = 200.0
     loop.scan()
     assert loop.next_scan_s == 200.0 + 60.0 + SLOWEST_SCAN_S
+
+
+def test_drops_are_found_while_the_event_library_is_deaf(loop: Loop) -> None:
+    """After a folder has left the inbox the loop scans often by itself, for as long as events are held back."""
+    (loop.config.inbox / "shoe").mkdir()
+    (job,) = loop.supervisor.ledger.add([("shoe", (loop.config.inbox / "shoe").stat().st_ino, 0)])
+    loop.scan()
+    assert loop.next_scan_s == 101.0
+    loop.supervisor.ledger.move(job, JobState.WITHDRAWN)
+    assert loop.next_scan_s == 100.0 + DEAF_SCAN_S
+    times_s = []
+    while loop.next_scan_s - loop.now_s < 0.5:
+        loop.now_s = loop.next_scan_s
+        loop.scan()
+        times_s.append(loop.now_s)
+    assert 11 <= len(times_s) <= 13
+    assert loop.next_scan_s == loop.now_s + 1.0
 
 
 def test_a_share_that_is_away_is_looked_for_every_second(loop: Loop) -> None:
