@@ -43,7 +43,7 @@ def is_folder_of(folder_fd: int, job: Job, job_dir: Path) -> bool:
     copied = _read_copied(job_dir) if job.input_sha256 else {}
     if not copied and os.fstat(folder_fd).st_ino == job.inode:
         return True
-    if any(folders.read_own_json(folder_fd, name).get("job_id") == job.job_id for name in _OWN_FILES):
+    if any(folders.read_own_json_surely(folder_fd, name).get("job_id") == job.job_id for name in _OWN_FILES):
         return True
     if _state(folder_fd, staging_name(job)) is not None:
         return True

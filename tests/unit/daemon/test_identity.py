@@ -1,8 +1,10 @@
 """Which folder is the job's, when names and inode numbers prove nothing."""
 
+import errno
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,6 +66,23 @@ def test_a_file_of_ours_tells(tmp_path: Path, job: Job, name: str) -> None:
     assert not is_its_own(tmp_path, job)
     (tmp_path / "shoe" / name).write_text(json.dumps({"job_id": "id-1"}))
     assert is_its_own(tmp_path, replace(job, inode=1))
+
+
+def test_a_share_that_does_not_answer_proves_nothing(tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EIO is no reason to take the folder for another one; a file that may not be read is as good as none."""
+    (tmp_path / "shoe/view_00.png").unlink()
+
+    def failing(number: int) -> Callable[..., bytes]:
+        def read(*_arguments: object) -> bytes:
+            raise OSError(number, os.strerror(number))
+
+        return read
+
+    monkeypatch.setattr(folders, "read_bytes", failing(errno.EACCES))
+    assert not is_its_own(tmp_path, job)
+    monkeypatch.setattr(folders, "read_bytes", failing(errno.EIO))
+    with pytest.raises(OSError, match="Input/output"):
+        is_its_own(tmp_path, job)
 
 
 def test_a_half_published_outcome_tells(tmp_path: Path, job: Job) -> None:

@@ -120,6 +120,7 @@ def test_drops_are_found_while_the_event_library_is_deaf(loop: Loop) -> None:
         loop.scan()
         times_s.append(loop.now_s)
     assert 11 <= len(times_s) <= 13
+    assert loop.now_s == pytest.approx(100.0 + DEAF_S, abs=2 * DEAF_SCAN_S)
     assert loop.next_scan_s == loop.now_s + 1.0
 
 
