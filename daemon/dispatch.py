@@ -188,9 +188,9 @@ class Dispatch:
 
     def _show_preview(self, job: Job, preview: Path) -> None:
         """Copy a picture that the worker made, and nothing else that it may name, to the user's folder."""
-        if self._filing.job_dir(job.job_id).resolve() not in preview.resolve().parents:
-            return
         try:
+            if self._filing.job_dir(job.job_id).resolve() not in preview.resolve().parents:
+                return
             descriptor = os.open(preview, folders.FILE_FLAGS)
             with os.fdopen(descriptor, "rb") as stream:
                 data = stream.read(MAX_PREVIEW_BYTES + 1)
@@ -198,7 +198,7 @@ class Dispatch:
                 is_ours = is_folder_of(folder_fd, job, self._filing.job_dir(job.job_id))
                 if is_ours and len(data) <= MAX_PREVIEW_BYTES:
                     folders.write_file(folder_fd, "preview.png", data, is_durable=False)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
             log.debug("preview not shown", job_id=job.job_id, reason=str(error))
 
     def _job_log(self, job: Job) -> JobLog:
