@@ -307,9 +307,11 @@ def upgrade_beside(file: Path) -> None:
     """
     pid = os.fork()
     if pid == 0:
-        with suppress(StoreError):
-            open_store(file).close()
-        os._exit(0)
+        try:
+            with suppress(StoreError):
+                open_store(file).close()
+        finally:
+            os._exit(0)
     os.waitpid(pid, 0)
 
 
