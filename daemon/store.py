@@ -1,4 +1,4 @@
-"""The job table; the only module that knows SQLAlchemy.
+"""The job table; with daemon.schema the only module that knows SQLAlchemy.
 
 Rows never leave it: callers get ``Job`` and ``Event`` values.  Every change is one transaction that begins with
 the write lock (BEGIN IMMEDIATE: a later upgrade from read to write fails at once under WAL, whatever the busy
@@ -21,6 +21,7 @@ from daemon import failpoints
 from daemon.errors import IllegalTransition, StoreError, StoreFull, failure_from_json
 from daemon.jobs import ACTIVE, Event, Job, JobState, is_legal, new_job_id
 from daemon.names import shown
+from daemon.schema import bring_up_to_date, make_engine, read_revision
 
 _metadata = sa.MetaData()
 _jobs = sa.Table(
@@ -60,11 +61,6 @@ _events = sa.Table(
 _is_active = sa.text("state IN ('waiting', 'queued', 'running', 'publishing')")
 """Word for word as in the index of active folders, which SQLite uses only if it recognises the condition."""
 
-MIGRATIONS = Path(__file__).parent / "migrations"
-LATEST_REVISION = max(file.stem[1:5] for file in (MIGRATIONS / "versions").glob("v*.py"))
-"""Of the layout that this code expects: versions are named v0001_what.py and so on."""
-
-BUSY_TIMEOUT_S = 5.0
 _FULL_WORDS = ("disk is full", "disk I/O error")
 
 
@@ -88,7 +84,7 @@ class Store:
     def schema(self) -> str:
         """The revision of the table's layout, as Alembic counts."""
         with self._transaction() as connection:
-            return _read_revision(connection)
+            return read_revision(connection)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -283,14 +279,13 @@ def open_store(file: Path, clock: Callable[[], float] = time.time) -> Store:
     Raises:
         StoreError: It is damaged, read-only, locked by someone else, or of a newer version; nothing is deleted.
     """
-    engine = _engine(f"sqlite:///{file}", "BEGIN IMMEDIATE")
+    engine = make_engine(f"sqlite:///{file}", "BEGIN IMMEDIATE")
     try:
         with engine.connect() as connection:
             verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
         if verdict != "ok":
             raise StoreError(f"{file} is damaged ({verdict}); nothing was changed; run meshdrop doctor")
-        if _revision(engine) != LATEST_REVISION:
-            _migrate(engine)
+        bring_up_to_date(engine)
     except sa.exc.DBAPIError as error:
         engine.dispose()
         raise StoreError(f"{file} cannot be used ({error.orig}); nothing was changed; run meshdrop doctor") from None
@@ -323,52 +318,4 @@ def open_store_for_reading(file: Path) -> Store:
     """
     if not file.exists():
         raise StoreError(f"{file} does not exist; has the daemon run?")
-    return Store(_engine(f"sqlite:///file:{file}?mode=ro&uri=true", "BEGIN"))
-
-
-def _engine(url: str, begin: str) -> Engine:
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False})
-
-    @sa.event.listens_for(engine, "connect")
-    def set_up(connection: Any, _record: object) -> None:
-        # sqlite3's own transaction handling begins deferred and commits behind our back.
-        connection.isolation_level = None
-        if begin != "BEGIN":
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-
-    @sa.event.listens_for(engine, "begin")
-    def begin_now(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine
-
-
-def _read_revision(connection: Connection) -> str:
-    return str(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one())
-
-
-def _revision(engine: Engine) -> str:
-    """The version of the table's layout; empty if there is no table."""
-    with engine.connect() as connection:
-        if not sa.inspect(connection).has_table("alembic_version"):
-            return ""
-        return _read_revision(connection)
-
-
-def _migrate(engine: Engine) -> None:
-    # Here, because it takes half a second and 12 MB, and is needed once in a version's life.
-    from alembic import command
-    from alembic.config import Config as AlembicConfig
-    from alembic.util import CommandError
-
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.set_main_option("path_separator", "os")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        try:
-            command.upgrade(config, "head")
-        except CommandError as error:
-            raise StoreError(f"the job table was made by a newer version: {error}") from None
+    return Store(make_engine(f"sqlite:///file:{file}?mode=ro&uri=true", "BEGIN"))
