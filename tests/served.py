@@ -5,6 +5,7 @@ import logging
 import multiprocessing
 import os
 import socket
+import sys
 import threading
 import time
 import zipfile
@@ -101,7 +102,10 @@ def served(base: Path, **tables: dict[str, object]) -> Iterator[ServedShare]:
 
 def _serve(base: Path, tables: dict[str, dict[str, object]], environment: dict[str, str], busy_threads: int) -> None:
     os.environ.update(environment)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),  # benchmarks print JSON
+    )
     for _ in range(busy_threads):
         threading.Thread(target=_spin, daemon=True).start()
     config = make_config(base, **tables)
