@@ -19,7 +19,7 @@ _WRAPPING = f"{names.STAGING_PREFIX}zip-"
 class ArchiveMemory:
     """What earlier looks at an archive saw."""
 
-    signature: tuple[int, int, int] = (0, 0, 0)
+    signature: int | None = None
     changed_s: float = 0.0
     next_s: float = 0.0
 

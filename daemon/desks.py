@@ -10,6 +10,7 @@ import structlog
 from daemon import failpoints, folders, names
 from daemon.config import Config
 from daemon.errors import DaemonError, ErrorCode, Failure
+from daemon.identity import is_folder_of
 from daemon.intake import CONFIRM_NOTE, Look, Memory, Verdict, look
 from daemon.jobs import Job, JobState
 from daemon.ledger import Ledger
@@ -115,11 +116,13 @@ class Desks:
         self._schedule(job.job_id, self._desk_of(job), 0.0)
         self._ledger.move(job, JobState.WAITING, note, input_sha256="")
 
-    def look(self, folder: str, desk: Desk, settle_s: float) -> Look:
-        """Look at a folder that may not be there any more."""
+    def look(self, folder: str, desk: Desk, settle_s: float, job: Job | None = None) -> Look:
+        """Look at a folder that may not be there any more, or may not be the job's any more."""
         now_s = self._clock()
         try:
             with folders.opened(self._config.inbox, folder) as folder_fd:
+                if job is not None and not is_folder_of(folder_fd, job, self._config.work / job.job_id):
+                    return Look(Verdict.WAIT, next_s=now_s + self._config.intake.scan_s)
                 return look(folder_fd, desk.memory, now_s, self._config, settle_s)
         except FileNotFoundError:
             return Look(Verdict.WAIT, next_s=now_s + self._config.intake.scan_s)
@@ -134,7 +137,7 @@ class Desks:
             self._schedule(job.job_id, desk, self._clock() + QUEUED_LOOK_S)
             return
         before = desk.last
-        desk.last = self.look(job.folder, desk, settle_s)
+        desk.last = self.look(job.folder, desk, settle_s, job)
         if (before.found, before.note) != (desk.last.found, desk.last.note):
             self._ledger.touched.add(job.job_id)
         self._act(job, desk)

@@ -16,6 +16,7 @@ from daemon.desks import Desks, cancel, withdraw
 from daemon.errors import ATTEMPT, ErrorCode, Failure, StoreError, failure_from_os_error
 from daemon.executor import Ended, Executor, Progressed, Run
 from daemon.filing import Filing
+from daemon.identity import is_folder_of
 from daemon.jobs import Job, JobState, run_order
 from daemon.ledger import Ledger
 from daemon.logs import JobLog
@@ -187,16 +188,17 @@ class Dispatch:
 
     def _show_preview(self, job: Job, preview: Path) -> None:
         """Copy a picture that the worker made, and nothing else that it may name, to the user's folder."""
-        if self._filing.job_dir(job.job_id).resolve() not in preview.resolve().parents:
-            return
         try:
+            if self._filing.job_dir(job.job_id).resolve() not in preview.resolve().parents:
+                return
             descriptor = os.open(preview, folders.FILE_FLAGS)
             with os.fdopen(descriptor, "rb") as stream:
                 data = stream.read(MAX_PREVIEW_BYTES + 1)
-            if len(data) <= MAX_PREVIEW_BYTES:
-                with folders.opened(self._config.inbox, job.folder) as folder_fd:
+            with folders.opened(self._config.inbox, job.folder) as folder_fd:
+                is_ours = is_folder_of(folder_fd, job, self._filing.job_dir(job.job_id))
+                if is_ours and len(data) <= MAX_PREVIEW_BYTES:
                     folders.write_file(folder_fd, "preview.png", data, is_durable=False)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
             log.debug("preview not shown", job_id=job.job_id, reason=str(error))
 
     def _job_log(self, job: Job) -> JobLog:

@@ -6,6 +6,7 @@ costs its job one attempt and the daemon nothing.
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -243,7 +244,8 @@ class Executor:
     def _understand(self, line: bytes) -> Message | None:
         self._heard_s = self._clock()
         try:
-            data = json.loads(line)
+            # Half characters, which JSON can name but no file holds, become question marks.
+            data = json.loads(json.dumps(json.loads(line), ensure_ascii=False).encode("utf-8", "replace"))
             kind = data["kind"]
         except (ValueError, TypeError, KeyError, RecursionError):
             log.warning("worker said something strange", pid=self.pid, line=line[:200].decode("utf-8", "replace"))
@@ -270,8 +272,7 @@ class Executor:
             stage = (str(data.get("model", "")), str(data.get("stage", "")))
             if stage != self._stage:
                 self._stage, self._advanced_s = stage, self._clock()
-            fraction = min(max(float(data.get("fraction", 0.0)), 0.0), 1.0)
-            return Progressed(job_id, *stage, fraction, str(data.get("preview", "")))
+            return Progressed(job_id, *stage, _as_fraction(data.get("fraction")), str(data.get("preview", "")))
         self.job_id, self._cancel_by_s = "", None
         self._jobs_done += 1
         self._is_spent = False
@@ -280,7 +281,8 @@ class Executor:
             return Ended(job_id, str(data.get("verdict", "")), summary if isinstance(summary, dict) else {})
         if kind == "failed":
             self._is_spent = bool(data.get("is_fatal"))
-            return Ended(job_id, failure=failure_from_json(dict(data.get("failure", {}))))
+            failure = data.get("failure")
+            return Ended(job_id, failure=failure_from_json(failure if isinstance(failure, dict) else {}))
         return Ended(job_id, is_cancelled=True)
 
     def _is_overdue_cancel(self) -> bool:
@@ -344,6 +346,13 @@ class Executor:
             os.close(self.report_fd)
         self._process, self._is_ready, self.job_id, self._cancel_by_s = None, False, "", None
         self._command_fd = self.report_fd = -1
+
+
+def _as_fraction(said: object) -> float:
+    """Between 0 and 1, whatever was said; nothing comes of what is no number."""
+    if not isinstance(said, int | float) or (isinstance(said, float) and math.isnan(said)):
+        return 0.0
+    return float(min(max(said, 0), 1))
 
 
 def _size_bytes(file: Path) -> int:

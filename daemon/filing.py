@@ -18,6 +18,7 @@ from daemon import failpoints, folders, names, snapshot
 from daemon.config import Config
 from daemon.desks import Desks, withdraw
 from daemon.errors import ChangedUnderneath, ErrorCode, Failure, failure_from_error, failure_from_os_error
+from daemon.identity import is_folder_of
 from daemon.jobs import Job, JobState, run_order
 from daemon.ledger import Ledger
 from daemon.notify import Notifier
@@ -131,6 +132,8 @@ class Filing:
     def _snapshot(self, job: Job, fingerprint: int, pictures: tuple[str, ...]) -> Snapshot:
         limits = self._config.limits
         with folders.opened(self._config.inbox, job.folder) as folder_fd:
+            if not is_folder_of(folder_fd, job, self.job_dir(job.job_id)):
+                raise ChangedUnderneath("another folder has taken its name")
             try:
                 tree = folders.list_tree(folder_fd, limits.tree)
             except CaptureError as error:
@@ -197,7 +200,7 @@ class Filing:
             job,
             outcome_json(job, job_dir),
             job_dir / snapshot.OUTPUT_DIR if has_results else None,
-            job_dir / snapshot.LOG_FILE,
+            job_dir,
             bool(job.options.get("zip", False)),
             "" if has_results else failure_page(job),
         )

@@ -190,6 +190,19 @@ def check_plain(status: os.stat_result, relative: str) -> None:
         raise ForbiddenFile(f"{names.shown(relative)} is a hard link to another file.", file=names.shown(relative))
 
 
+def status_of(folder_fd: int, relative: str) -> os.stat_result:
+    """Of a file or folder below, following no link.
+
+    Raises:
+        OSError: It is not there, or the share does not answer.
+    """
+    parent, _, name = relative.rpartition("/")
+    if not parent:
+        return os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+    with opened(folder_fd, parent) as parent_fd:
+        return os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+
+
 def open_file(folder_fd: int, relative: str) -> int:
     """Open a user's file for reading by descriptors only.
 
@@ -230,10 +243,22 @@ def read_bytes(folder_fd: int, relative: str, max_bytes: int) -> bytes:
 
 
 def read_own_json(folder_fd: int, name: str) -> dict[str, object]:
-    """Read one of our own files back; empty if it is missing, strange, or was replaced by the user."""
+    """Read one of our own files back; empty if it cannot be read, is strange, or was replaced by the user."""
+    try:
+        return read_own_json_surely(folder_fd, name)
+    except OSError:
+        return {}
+
+
+def read_own_json_surely(folder_fd: int, name: str) -> dict[str, object]:
+    """The same, for those who conclude something from its absence.
+
+    Raises:
+        OSError: The share does not answer, so that nobody knows whether it is there.
+    """
     try:
         data = json.loads(read_bytes(folder_fd, name, 1 << 20))
-    except (OSError, ValueError, ForbiddenFile, InputTooLarge, RecursionError):
+    except (FileNotFoundError, PermissionError, ValueError, ForbiddenFile, InputTooLarge, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
 

@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 
 from daemon import folders, names
 from daemon.archive import ArchiveUnfinished
@@ -222,7 +223,13 @@ def inspect(contents: Contents, defaults: Mapping[str, object], max_image_pixels
             fraction = error.details.get("complete_fraction", 0.0)
             unfinished.append(Unfinished(path, float(fraction) if isinstance(fraction, int | float) else 0.0, error))
     missing = layout.missing if pictures or layout.missing else ("view_00.png",)
-    return Inspection(options, missing, tuple(unfinished), pictures)
+    return Inspection(options, _shared(missing), tuple(unfinished), _shared(pictures))
+
+
+@lru_cache(maxsize=256)
+def _shared(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """One tuple for all equal ones: most of 10,000 waiting folders hold and lack files of the same names."""
+    return paths
 
 
 def _refuse_twins(paths: tuple[str, ...]) -> None:

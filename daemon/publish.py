@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from daemon import failpoints, folders, names
+from daemon.identity import is_folder_of, staging_name
 from daemon.jobs import Job, JobState
 from daemon.mounts import rename_without_replacing
 
@@ -36,7 +37,7 @@ class Publication:
     Attributes:
         outcome: The content of result.json or error.json; names the job.
         results_dir: What becomes results/, or None.
-        log_file: What becomes log.jsonl; may not exist.
+        job_dir: The job's private folder; its log.jsonl, if there is one, appears, too.
         is_zipped: Whether results/ also gets NAME.zip.
         page: What becomes results/report.html where there is no ``results_dir``; results bring their own.
     """
@@ -44,7 +45,7 @@ class Publication:
     job: Job
     outcome: dict[str, object]
     results_dir: Path | None
-    log_file: Path
+    job_dir: Path
     is_zipped: bool = False
     page: str = ""
 
@@ -75,7 +76,7 @@ def publish(root: Path, publication: Publication) -> str:
         return found
     try:
         with folders.opened(root, f"inbox/{job.folder}") as folder_fd:
-            if not _is_folder_of(folder_fd, job):
+            if not is_folder_of(folder_fd, job, publication.job_dir):
                 raise FolderGone(job.folder)
             _place(folder_fd, publication)
             _clean(folder_fd, job.outcome)
@@ -84,14 +85,6 @@ def publish(root: Path, publication: Publication) -> str:
         if _exists_below(root, f"inbox/{job.folder}"):
             raise
         raise FolderGone(job.folder) from None
-
-
-def _is_folder_of(folder_fd: int, job: Job) -> bool:
-    """The inode tells, or where a share renumbers its inodes, the job's id in one of our files."""
-    if os.fstat(folder_fd).st_ino == job.inode or _exists(folder_fd, staging_name(job)):
-        return True
-    ours = ("status.json", *OUTCOME_FILES.values())
-    return any(folders.read_own_json(folder_fd, name).get("job_id") == job.job_id for name in ours)
 
 
 def _exists_below(root: Path, relative: str) -> bool:
@@ -125,11 +118,6 @@ def _place(folder_fd: int, publication: Publication) -> None:
     folders.remove_tree(folder_fd, staging_name(job))
 
 
-def staging_name(job: Job) -> str:
-    """The hidden folder in the job's folder."""
-    return f"{names.STAGING_PREFIX}{job.job_id}"
-
-
 def _stage(folder_fd: int, publication: Publication) -> None:
     staging = staging_name(publication.job)
     if _exists(folder_fd, f"{staging}/{_STAGED_OUTCOME}"):
@@ -147,9 +135,8 @@ def _stage(folder_fd: int, publication: Publication) -> None:
                 _zip_results(publication, staging_fd)
         elif publication.page:
             _write_page(publication.page, staging_fd)
-        if publication.log_file.exists():
-            with publication.log_file.open("rb") as source:
-                _copy_file(source, staging_fd, _LOG)
+        with suppress(FileNotFoundError), (publication.job_dir / _LOG).open("rb") as source:
+            _copy_file(source, staging_fd, _LOG)
         failpoints.hit("after:stage-copied")
         failpoints.hit("before:stage-synced")
         os.fsync(staging_fd)
@@ -212,6 +199,7 @@ def _clean(folder_fd: int, outcome: JobState) -> None:
 
 
 def _move(root: Path, target: str, job: Job) -> str:
+    assert job.outcome is not None
     batch, _, name = job.folder.rpartition("/")
     failpoints.hit("before:folder-moved")
     with (
@@ -220,6 +208,11 @@ def _move(root: Path, target: str, job: Job) -> str:
     ):
         with _batch_folder(top_fd, batch) as target_fd:
             placed = rename_numbered(source_fd, name, target_fd, name)
+            # Another folder may have taken the name since the outcome was placed: it has none.
+            if not _exists(target_fd, f"{placed}/{OUTCOME_FILES[job.outcome]}"):
+                with suppress(FileNotFoundError):
+                    rename_numbered(target_fd, placed, source_fd, name)
+                    raise FolderGone(job.folder)
             os.fsync(target_fd)
         os.fsync(source_fd)
     failpoints.hit("after:folder-moved")

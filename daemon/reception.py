@@ -14,6 +14,7 @@ import structlog
 from daemon import archive_drop, folders, names
 from daemon.config import Config
 from daemon.desks import Desk, Desks, withdraw
+from daemon.identity import is_folder_of
 from daemon.intake import Look, Memory, Verdict
 from daemon.jobs import Job, JobState
 from daemon.ledger import Ledger
@@ -26,6 +27,8 @@ LOOK_BUDGET_S = 0.25
 """Longest time that one turn spends on looks; the rest has its turn in the next."""
 ADMITTED_PER_TURN = 500
 """In one transaction: few enough to cost little memory."""
+
+
 class Reception:
     """Watches inbox/ on behalf of the ledger.
 
@@ -94,7 +97,8 @@ class Reception:
         """
         until_s = self._clock() + LOOK_BUDGET_S
         settle_s = self.settle_s
-        self._welcome(settle_s, until_s)
+        if self._newcomers:
+            self._welcome(settle_s, until_s)
         for folder in [folder for folder, (_, memory) in self._archives.items() if self._clock() >= memory.next_s]:
             self._look_at_archive(folder, settle_s)
         self.desks.round(settle_s, until_s)
@@ -112,16 +116,17 @@ class Reception:
     def _welcome(self, settle_s: float, until_s: float) -> None:
         """Record newcomers at once; only what may be a batch of jobs has to be looked at before."""
         admitted: list[tuple[Candidate, Desk]] = []
-        while self._newcomers and len(admitted) < ADMITTED_PER_TURN and self._clock() < until_s:
-            folder, candidate = next(iter(self._newcomers.items()))
-            del self._newcomers[folder]
-            desk = Desk(Memory(), Look(Verdict.WAIT), self._clock())
-            if "/" not in folder and self._may_be_batch(folder):
-                desk.last = self.desks.look(folder, desk, settle_s)
-            if desk.last.verdict is Verdict.BATCH:
-                self._found_batch(folder)
-            else:
-                admitted.append((candidate, desk))
+        with folders.opened(self._config.root, "inbox") as inbox_fd:
+            while self._newcomers and len(admitted) < ADMITTED_PER_TURN and self._clock() < until_s:
+                folder, candidate = next(iter(self._newcomers.items()))
+                del self._newcomers[folder]
+                desk = Desk(Memory(), Look(Verdict.WAIT), self._clock())
+                if "/" not in folder and self._may_be_batch(inbox_fd, folder):
+                    desk.last = self.desks.look(folder, desk, settle_s)
+                if desk.last.verdict is Verdict.BATCH:
+                    self._found_batch(folder)
+                else:
+                    admitted.append((candidate, desk))
         added = self._ledger.add([(item.folder, item.inode, item.owner_uid) for item, _ in admitted])
         desks = {candidate.folder: desk for candidate, desk in admitted}
         for job in added:
@@ -131,10 +136,10 @@ class Reception:
         self._watcher.batches.add(folder)
         self.is_scan_wanted = True
 
-    def _may_be_batch(self, folder: str) -> bool:
+    def _may_be_batch(self, inbox_fd: int, folder: str) -> bool:
         """Whether there are folders in it and nothing else."""
         try:
-            with folders.opened(self._config.inbox, folder) as folder_fd, os.scandir(folder_fd) as entries:
+            with folders.opened(inbox_fd, folder) as folder_fd, os.scandir(folder_fd) as entries:
                 kinds = {entry.is_dir(follow_symlinks=False) for entry in entries if not names.is_ignored(entry.name)}
         except OSError:
             return False
@@ -148,7 +153,8 @@ class Reception:
         gone = self._ledger.elsewhere(scan.seen)
         for candidate in scan.changed:
             held = self._ledger.at(candidate.folder)
-            if held is not None and candidate.inode != held.inode and not self._is_same_folder(held):
+            is_doubtful = held is not None and (candidate.inode != held.inode or held.input_sha256)
+            if held is not None and is_doubtful and not self._is_same_folder(held):
                 gone.append(held)
         for job in gone:
             if job.state is JobState.RUNNING:
@@ -157,25 +163,27 @@ class Reception:
                 withdraw(self._ledger, job)
 
     def _is_same_folder(self, job: Job) -> bool:
-        """Inodes may change on network mounts; our own status.json in the folder tells for sure."""
+        """Whether the folder of the job's name is still the job's; its inode may change on network mounts."""
         try:
-            if not self._carries_status_of(job, job.folder):
-                return False
             with folders.opened(self._config.inbox, job.folder) as folder_fd:
-                self._ledger.update(job, inode=os.fstat(folder_fd).st_ino)
+                if not self._is_folder_of(folder_fd, job):
+                    return False
+                inode = os.fstat(folder_fd).st_ino
         except OSError:
             return True
+        if inode != job.inode:
+            self._ledger.update(job, inode=inode)
         return True
 
     def _is_surely(self, job: Job, folder: str) -> bool:
         try:
-            return self._carries_status_of(job, folder)
+            with folders.opened(self._config.inbox, folder) as folder_fd:
+                return self._is_folder_of(folder_fd, job)
         except OSError:
             return False
 
-    def _carries_status_of(self, job: Job, folder: str) -> bool:
-        with folders.opened(self._config.inbox, folder) as folder_fd:
-            return folders.read_own_json(folder_fd, "status.json").get("job_id") == job.job_id
+    def _is_folder_of(self, folder_fd: int, job: Job) -> bool:
+        return is_folder_of(folder_fd, job, self._config.work / job.job_id)
 
     def _follow_renames(self, seen: dict[str, Candidate]) -> None:
         lost = {job.inode: job for job in self._ledger.elsewhere(seen)}

@@ -18,6 +18,7 @@ from daemon.config import LimitsConfig
 from daemon.contents import only_archive
 from daemon.errors import ChangedUnderneath
 from daemon.folders import FileSeen, Tree
+from daemon.identity import note_copied
 from daemon.pictures import check_picture
 from recon.errors import CaptureError, CorruptInput
 
@@ -79,6 +80,7 @@ def take_snapshot(
     _check_same(folder_fd, expected, limits)
     _check_pictures(pictures, partial, limits.max_image_pixels, is_from_archive=bool(only_archive(expected)))
     (job_dir / HASHES_FILE).write_bytes(json.dumps(hashes, indent=1, sort_keys=True).encode())
+    note_copied(job_dir, expected.files)
     failpoints.hit("after:snapshot-copied")
     failpoints.hit("before:snapshot-renamed")
     partial.rename(job_dir / INPUT_DIR)

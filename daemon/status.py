@@ -19,6 +19,7 @@ from daemon.dispatch import Dispatch, Progress
 from daemon.filing import Filing
 from daemon.forecast import Estimate
 from daemon.health import Health
+from daemon.identity import is_folder_of
 from daemon.intake import CONFIRM_NOTE
 from daemon.jobs import ACTIVE, Job, JobState, run_order
 from daemon.ledger import Ledger
@@ -36,7 +37,8 @@ PAGE_LONGEST_S = 30.0
 """The page is written at least this often, so that its age tells whether the daemon lives."""
 QUEUE_TELL_S = 10.0
 """How often queued jobs hear how their time to wait has changed."""
-WRITES_PER_ROUND = 200
+WRITE_BUDGET_S = 0.05
+"""Longest time that one turn spends on status files: what is new on the share is recorded first."""
 ROWS = 50
 RESULTS = 24
 
@@ -68,6 +70,7 @@ class StatusBoard:
         self._told: dict[str, dict[str, object]] = {}
         self._page_count = -1
         self._is_page_stale = True
+        self._is_behind = False
         self.offline_reason = ""
         self.health = Health(config, ledger, filing, dispatch, clock)
         self._metrics = Metrics(config.state, ledger)
@@ -80,25 +83,34 @@ class StatusBoard:
         self._positions = positions
         self._ledger.touched |= moved
         self._forecast_queue(now_s)
-        budget = WRITES_PER_ROUND
         self._is_page_stale |= bool(self._ledger.touched)
-        for job_id in list(self._ledger.touched):
-            if job_id not in self._ledger or self._ledger[job_id].state is JobState.PUBLISHING:
-                self._ledger.touched.discard(job_id)
-                self._written_s.pop(job_id, None)
-            elif budget and now_s - self._written_s.get(job_id, -FASTEST_WRITE_S) >= FASTEST_WRITE_S:
-                self._ledger.touched.discard(job_id)
-                self._written_s[job_id] = now_s
-                self._write(self._ledger[job_id], self.describe(self._ledger[job_id], positions.get(job_id)))
-                budget -= 1
+        self._write_touched(now_s)
         self._is_page_stale |= len(self._ledger) != self._page_count
         if now_s - self._page_s >= PAGE_INTERVAL_S:
             self._page_s = now_s
+            recently_s = now_s - FASTEST_WRITE_S
+            self._written_s = {job_id: at_s for job_id, at_s in self._written_s.items() if at_s > recently_s}
             if self._is_page_stale or now_s - self._page_written_s >= PAGE_LONGEST_S:
                 self._page_written_s = now_s
                 self._is_page_stale, self._page_count = False, len(self._ledger)
                 self._write_page()
             self.write_health()
+
+    def _write_touched(self, now_s: float) -> None:
+        """Write status files until the budget is spent; the rest has its turn in the next."""
+        until_s = self._clock() + WRITE_BUDGET_S
+        self._is_behind = False
+        for job_id in list(self._ledger.touched):
+            if job_id not in self._ledger or self._ledger[job_id].state is JobState.PUBLISHING:
+                self._ledger.touched.discard(job_id)
+                self._written_s.pop(job_id, None)
+            elif now_s - self._written_s.get(job_id, -FASTEST_WRITE_S) >= FASTEST_WRITE_S:
+                if self._clock() >= until_s:
+                    self._is_behind = True
+                    return
+                self._ledger.touched.discard(job_id)
+                self._written_s[job_id] = now_s
+                self._write(self._ledger[job_id], self.describe(self._ledger[job_id], self._positions.get(job_id)))
 
     def _forecast_queue(self, now_s: float) -> None:
         """Only as often as somebody could read it: the loop turns far more often."""
@@ -125,7 +137,8 @@ class StatusBoard:
 
     def next_s(self) -> float | None:
         """When something that waits for its second may be written."""
-        return self._clock() + FASTEST_WRITE_S / 4 if self._ledger.touched else None
+        pause_s = 0.0 if self._is_behind else FASTEST_WRITE_S / 4
+        return self._clock() + pause_s if self._ledger.touched else None
 
     def positions(self) -> dict[str, int]:
         """Places in the queue, the next one being 1; far places are not told because they change all the time."""
@@ -201,7 +214,9 @@ class StatusBoard:
         data = json.dumps(content | {"updated": iso_time(time.time())}, indent=1).encode() + b"\n"
         try:
             with folders.opened(self._config.inbox, job.folder) as folder_fd:
-                folders.write_file(folder_fd, "status.json", data, is_durable=False)
+                # In another folder of this name it would make that folder the job's own.
+                if is_folder_of(folder_fd, job, self._filing.job_dir(job.job_id)):
+                    folders.write_file(folder_fd, "status.json", data, is_durable=False)
         except OSError as error:
             log.debug("status not written", job_id=job.job_id, reason=str(error))
 

@@ -1,4 +1,4 @@
-"""The job table; the only module that knows SQLAlchemy.
+"""The job table; with daemon.schema the only module that knows SQLAlchemy.
 
 Rows never leave it: callers get ``Job`` and ``Event`` values.  Every change is one transaction that begins with
 the write lock (BEGIN IMMEDIATE: a later upgrade from read to write fails at once under WAL, whatever the busy
@@ -8,7 +8,7 @@ timeout) and is on the disk when it returns (synchronous=FULL).
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from daemon import failpoints
 from daemon.errors import IllegalTransition, StoreError, StoreFull, failure_from_json
 from daemon.jobs import ACTIVE, Event, Job, JobState, is_legal, new_job_id
 from daemon.names import shown
+from daemon.schema import bring_up_to_date, make_engine, read_revision
 
 _metadata = sa.MetaData()
 _jobs = sa.Table(
@@ -57,7 +58,9 @@ _events = sa.Table(
     sa.Column("note", sa.Text),
 )
 
-BUSY_TIMEOUT_S = 5.0
+_is_active = sa.text("state IN ('waiting', 'queued', 'running', 'publishing')")
+"""Word for word as in the index of active folders, which SQLite uses only if it recognises the condition."""
+
 _FULL_WORDS = ("disk is full", "disk I/O error")
 
 
@@ -81,7 +84,7 @@ class Store:
     def schema(self) -> str:
         """The revision of the table's layout, as Alembic counts."""
         with self._transaction() as connection:
-            return str(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one())
+            return read_revision(connection)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -98,7 +101,7 @@ class Store:
         """Record new folders, all in one transaction.
 
         Args:
-            drops: (folder, inode, owner_uid) of each.
+            drops: (folder, inode, owner_uid) of each, some thousands at the most.
 
         Returns:
             The new jobs; a folder that has an active job already is left out.
@@ -106,8 +109,9 @@ class Store:
         now_s = self._clock()
         failpoints.hit("before:job-added")
         with self._transaction() as connection:
-            is_active = _jobs.c.state.in_([state.value for state in ACTIVE])
-            taken = set(connection.execute(sa.select(_jobs.c.folder).where(is_active)).scalars())
+            # Of these folders alone: the cost of a drop must not grow with the number of jobs that wait.
+            is_held = sa.and_(_is_active, _jobs.c.folder.in_([os.fsencode(folder) for folder, _, _ in drops]))
+            taken = set(connection.execute(sa.select(_jobs.c.folder).where(is_held)).scalars())
             added = [
                 Job(new_job_id(now_s), folder, created_at_s=now_s, inode=inode, owner_uid=owner_uid)
                 for folder, inode, owner_uid in drops
@@ -157,7 +161,7 @@ class Store:
 
     def active(self) -> list[Job]:
         """All jobs whose folder is in inbox/, oldest first."""
-        return self._select(_jobs.c.state.in_([state.value for state in ACTIVE]), limit=-1, newest_first=False)
+        return self._select(_is_active, limit=-1, newest_first=False)
 
     def recent(self, limit: int) -> list[Job]:
         """The latest jobs that ended, newest first."""
@@ -193,7 +197,9 @@ class Store:
         found = self._select(is_wanted, limit=1, newest_first=True)
         return found[0] if found else None
 
-    def _select(self, condition: sa.ColumnElement[bool], *, limit: int, newest_first: bool) -> list[Job]:
+    def _select(
+        self, condition: sa.ColumnElement[bool] | sa.TextClause, *, limit: int, newest_first: bool
+    ) -> list[Job]:
         order = _jobs.c.created_at_s.desc() if newest_first else _jobs.c.created_at_s.asc()
         query = sa.select(_jobs).where(condition).order_by(order, _jobs.c.job_id).limit(limit)
         with self._transaction() as connection:
@@ -273,13 +279,13 @@ def open_store(file: Path, clock: Callable[[], float] = time.time) -> Store:
     Raises:
         StoreError: It is damaged, read-only, locked by someone else, or of a newer version; nothing is deleted.
     """
-    engine = _engine(f"sqlite:///{file}", "BEGIN IMMEDIATE")
+    engine = make_engine(f"sqlite:///{file}", "BEGIN IMMEDIATE")
     try:
         with engine.connect() as connection:
             verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
         if verdict != "ok":
             raise StoreError(f"{file} is damaged ({verdict}); nothing was changed; run meshdrop doctor")
-        _migrate(engine)
+        bring_up_to_date(engine)
     except sa.exc.DBAPIError as error:
         engine.dispose()
         raise StoreError(f"{file} cannot be used ({error.orig}); nothing was changed; run meshdrop doctor") from None
@@ -287,6 +293,21 @@ def open_store(file: Path, clock: Callable[[], float] = time.time) -> Store:
         engine.dispose()
         raise
     return Store(engine, clock)
+
+
+def upgrade_beside(file: Path) -> None:
+    """Create or upgrade the job table in a process of its own: a daemon that serves for months needs no Alembic.
+
+    What goes wrong is left for ``open_store`` to find.  To be called before there are threads.
+    """
+    pid = os.fork()
+    if pid == 0:
+        try:
+            with suppress(StoreError):
+                open_store(file).close()
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
 
 
 def open_store_for_reading(file: Path) -> Store:
@@ -297,40 +318,4 @@ def open_store_for_reading(file: Path) -> Store:
     """
     if not file.exists():
         raise StoreError(f"{file} does not exist; has the daemon run?")
-    return Store(_engine(f"sqlite:///file:{file}?mode=ro&uri=true", "BEGIN"))
-
-
-def _engine(url: str, begin: str) -> Engine:
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False})
-
-    @sa.event.listens_for(engine, "connect")
-    def set_up(connection: Any, _record: object) -> None:
-        # sqlite3's own transaction handling begins deferred and commits behind our back.
-        connection.isolation_level = None
-        if begin != "BEGIN":
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-
-    @sa.event.listens_for(engine, "begin")
-    def begin_now(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine
-
-
-def _migrate(engine: Engine) -> None:
-    # Here, because commands that only read the table must not wait a second for it to load.
-    from alembic import command
-    from alembic.config import Config as AlembicConfig
-    from alembic.util import CommandError
-
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.set_main_option("path_separator", "os")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        try:
-            command.upgrade(config, "head")
-        except CommandError as error:
-            raise StoreError(f"the job table was made by a newer version: {error}") from None
+    return Store(make_engine(f"sqlite:///file:{file}?mode=ro&uri=true", "BEGIN"))

@@ -8,6 +8,7 @@ import os
 import selectors
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,7 +22,7 @@ from daemon.dispatch import Dispatch
 from daemon.errors import ErrorCode, Failure, ShareOffline, StoreFull
 from daemon.filing import Filing
 from daemon.history import adopt_outcomes
-from daemon.jobs import JobState
+from daemon.jobs import Job, JobState
 from daemon.ledger import Ledger
 from daemon.notify import ServiceManager
 from daemon.publish import rename_numbered
@@ -29,7 +30,7 @@ from daemon.reception import Reception
 from daemon.retention import remove_expired
 from daemon.snapshot import INPUT_DIR, is_same_boot
 from daemon.status import StatusBoard
-from daemon.store import Store, open_store
+from daemon.store import Store, open_store, upgrade_beside
 from daemon.stuck_queue import StuckQueue
 from daemon.watcher import Sighting, Watcher
 
@@ -41,7 +42,13 @@ SCAN_SHARE = 0.006
 """Largest share of a core that idle scanning may take: an expensive scan is repeated less often."""
 SLOWEST_SCAN_S = 10.0
 FASTEST_SCAN_SHARE = 0.2
-"""The same while events keep arriving."""
+"""Largest share of the loop's time that scans take, be it that events keep arriving or that the share is slow."""
+SWITCH_INTERVAL_S = 0.0005
+"""For how long another thread may hold the interpreter when the loop comes back from a system call, of which it makes
+thousands when many folders arrive; Python's own 5 ms would cost it minutes."""
+DEAF_S, DEAF_SCAN_S = 0.6, 0.05
+"""For so long after a folder has left inbox/ watchdog holds events back, to pair that with an arrival elsewhere: until
+then the loop scans by itself, so often."""
 OFFLINE_PAUSE_S = 1.0
 PURGE_INTERVAL_S = 30.0
 FULL_PAUSE_S = 1.0
@@ -53,6 +60,7 @@ def serve_share(config: Config) -> None:
     Raises:
         StoreError: The table is locked, read-only or damaged; nothing was changed.
     """
+    upgrade_beside(config.database)
     while True:
         store = open_store(config.database)
         try:
@@ -88,7 +96,8 @@ class Supervisor:
         self._without_retry: dict[str, Sighting] = {}
         self._is_stopping = False
         self._next_scan_s = self._next_purge_s = 0.0
-        self._earliest_scan_s = 0.0
+        self._earliest_scan_s = self._deaf_until_s = 0.0
+        self.ledger.listeners.append(self._expect_deafness)
         self._next_retry_scan_s = 0.0
 
     def wake(self) -> None:
@@ -107,6 +116,7 @@ class Supervisor:
 
     def serve(self) -> None:
         """Run until a stop is requested; every job's state is in the table when this returns."""
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.request_stop())
         self.recover()
@@ -194,8 +204,18 @@ class Supervisor:
         cost_s = time.thread_time() - cost_before_s
         scan.ended_s = self._clock()
         scan.took_s = scan.ended_s - now_s
-        self._earliest_scan_s = now_s + cost_s / FASTEST_SCAN_SHARE
-        self._next_scan_s = now_s + max(self._config.intake.scan_s, min(cost_s / SCAN_SHARE, SLOWEST_SCAN_S))
+        pause_s = min(scan.took_s * (1 / FASTEST_SCAN_SHARE - 1), SLOWEST_SCAN_S)
+        self._earliest_scan_s = scan.ended_s + pause_s
+        idle_s = max(self._config.intake.scan_s, min(cost_s / SCAN_SHARE, SLOWEST_SCAN_S))
+        if scan.ended_s < self._deaf_until_s:
+            idle_s = DEAF_SCAN_S
+        self._next_scan_s = max(now_s + idle_s, self._earliest_scan_s)
+
+    def _expect_deafness(self, job: Job) -> None:
+        if not job.is_active:
+            now_s = self._clock()
+            self._deaf_until_s = now_s + DEAF_S
+            self._next_scan_s = min(self._next_scan_s, max(self._earliest_scan_s, now_s + DEAF_SCAN_S))
 
     def _look_round(self) -> None:
         try:

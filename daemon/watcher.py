@@ -28,14 +28,15 @@ class Candidate:
     Attributes:
         folder: Relative to inbox/; "BATCH/NAME" inside a batch.
         is_archive: A file NAME.zip that has no folder of its own yet.
-        signature: Differs when something was added, removed or renamed directly inside.
+        signature: Differs, within this process, when something was added, removed or renamed directly inside; a
+            number, for 10,000 folders wait.
     """
 
     folder: str
     inode: int
     owner_uid: int
     is_archive: bool
-    signature: tuple[int, int, int]
+    signature: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class Watcher:
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
                     is_folder = entry.is_dir(follow_symlinks=False)
-                    signature = (status.st_ino, status.st_mtime_ns, 0 if is_folder else status.st_size)
+                    signature = hash((status.st_ino, status.st_mtime_ns, 0 if is_folder else status.st_size))
                     if known is not None and known.signature == signature and known.is_archive is not is_folder:
                         yield known
                     elif is_folder or entry.name.lower().endswith(".zip"):

@@ -7,6 +7,7 @@ daemon can end it with everything that it may have started.
 
 import ctypes
 import errno
+import gc
 import importlib
 import json
 import os
@@ -150,14 +151,27 @@ def _run(command: dict[str, Any], entry: str, commands: Commands, reporter: Repo
         _finish_output(output_dir, int(command["output_bytes"]))
         failpoints.hit("after:run-finished")
         reporter.send("finished", job_id=job_id, verdict=str(report.verdict), summary=report.summary)
+        return False
     except Cancelled:
-        reporter.send("cancelled", job_id=job_id)
+        kind, is_fatal = "cancelled", False
+        about: dict[str, object] = {}
     except BaseException as error:  # the one broad except: the boundary between a job and its worker
         failure, is_fatal = failure_from_exception(error)
         log.write("worker failed", code=failure.code, traceback=traceback.format_exc())
-        reporter.send("failed", job_id=job_id, failure=failure.to_json(), is_fatal=is_fatal)
-        return is_fatal
-    return False
+        kind, about = "failed", {"failure": failure.to_json(), "is_fatal": is_fatal}
+    # Not before: until here the exception has held the job's frames and all that is in them.
+    if not is_fatal:
+        _give_back_gpu_memory()
+    reporter.send(kind, job_id=job_id, **about)
+    return is_fatal
+
+
+def _give_back_gpu_memory() -> None:
+    """PyTorch keeps what a job has freed for the next one; when none may follow, others wait for it."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _write_page(report: object, output_dir: Path, title: str) -> None:

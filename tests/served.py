@@ -1,15 +1,20 @@
 """A share with its daemon for tests: in this process, turned by hand, or as a real process that may be killed."""
 
 import json
+import logging
 import multiprocessing
 import os
 import socket
+import sys
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 import fakes
 from daemon.config import Config, load_config
@@ -95,20 +100,45 @@ def served(base: Path, **tables: dict[str, object]) -> Iterator[ServedShare]:
         share.close()
 
 
-def _serve(base: Path, tables: dict[str, dict[str, object]], environment: dict[str, str]) -> None:
+def _serve(base: Path, tables: dict[str, dict[str, object]], environment: dict[str, str], busy_threads: int) -> None:
     os.environ.update(environment)
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),  # benchmarks print JSON
+    )
+    for _ in range(busy_threads):
+        threading.Thread(target=_spin, daemon=True).start()
     config = make_config(base, **tables)
     lock = ShareLock(config)
     serve_share(config)
     lock.release()
 
 
-class DaemonProcess:
-    """A real daemon process on the share below ``base``."""
+def _spin() -> None:
+    """Hold the interpreter whenever it can be had."""
+    while True:
+        sum(range(1000))
 
-    def __init__(self, base: Path, environment: dict[str, str] | None = None, **tables: dict[str, object]) -> None:
+
+class DaemonProcess:
+    """A real daemon process on the share below ``base``.
+
+    Args:
+        base: Holds share/ and state/.
+        environment: Added to the process's own.
+        busy_threads: So many threads of the process compete with the loop for the interpreter.
+        tables: The configuration.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        environment: dict[str, str] | None = None,
+        busy_threads: int = 0,
+        **tables: dict[str, object],
+    ) -> None:
         self._base = base
-        self._process = _forkserver.Process(target=_serve, args=(base, tables, environment or {}))
+        self._process = _forkserver.Process(target=_serve, args=(base, tables, environment or {}, busy_threads))
         self._process.start()
 
     @property

@@ -2,12 +2,13 @@
 
     python tests/bench/daemon_latency.py [--jobs 100]
 
-A real daemon process on a local disk with a model that does nothing; jobs one after the other, with a pause after
-each (for half a second after a folder has left, watchdog holds back the event of the next).  Prints median and
-99th percentile as JSON:
+A real daemon process on a local disk with a model that does nothing; jobs one after the other, dropped at any time up
+to a second after the one before (for half a second after a folder has left, watchdog holds back the event of the next).
+Prints median, 99th percentile and the slowest as JSON:
 
 - ``renamed_in_to_running_s``: a complete folder with READY is renamed in, until its job is recorded as running;
 - ``cancel_to_failed_s``: CANCEL is put into the folder of a running job that listens, until it is in failed/;
+- ``stuck_cancel_to_failed_s``: the same with one that does not listen and has to be killed, a tenth as many jobs;
 - ``finished_to_visible_s``: the model returns, until result.json is visible in done/;
 - ``overhead_s``: renamed in until visible in done/, all of it being the daemon's since the model takes no time.
 """
@@ -15,10 +16,12 @@ each (for half a second after a folder has left, watchdog holds back the event o
 import argparse
 import json
 import os
+import random
 import statistics
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -33,7 +36,7 @@ from served import DaemonProcess, make_config, wait_until
 
 POLL_S = 0.001
 LONGEST_S = 30.0
-PAUSE_S = 0.7
+LONGEST_PAUSE_S = 1.0
 
 
 def until(is_true: Callable[[], object]) -> float:
@@ -67,13 +70,22 @@ def drop(base: Path, config: Config, name: str, behave: dict[str, object] | None
     return at_s
 
 
+def cancel(base: Path, config: Config, store: Store, name: str, behave: dict[str, object]) -> float:
+    """Seconds from CANCEL in the folder of a running job until its outcome is in failed/."""
+    drop(base, config, name, behave)
+    until(partial(is_running, store, name))
+    time.sleep(0.2)
+    cancelled_s = time.time()
+    (config.inbox / name / "CANCEL").touch()
+    return until((config.failed / name / "error.json").exists) - cancelled_s
+
+
 def measure(base: Path, job_count: int) -> dict[str, list[float]]:
     """Run the jobs and collect every latency."""
     config = make_config(base)
-    found: dict[str, list[float]] = {
-        name: [] for name in ("renamed_in_to_running_s", "cancel_to_failed_s", "finished_to_visible_s", "overhead_s")
-    }
+    found: dict[str, list[float]] = defaultdict(list)
     defaults: dict[str, object] = {"scan_s": 1.0, "settle_s": 2.0, "damaged_after_s": 60.0, "incomplete_after_s": 900.0}
+    pauses = random.Random(0)
     daemon = DaemonProcess(base, intake=defaults, worker={"cancel_grace_s": 1.5})
     try:
         assert wait_until((config.state / "health.json").exists)
@@ -81,7 +93,7 @@ def measure(base: Path, job_count: int) -> dict[str, list[float]]:
         drop(base, config, "warm")
         until((config.done / "warm/result.json").exists)
         for number in range(job_count):
-            time.sleep(PAUSE_S)
+            time.sleep(pauses.uniform(0.0, LONGEST_PAUSE_S))
             name = f"quick{number}"
             finished_file = base / "finished"
             finished_file.unlink(missing_ok=True)
@@ -90,14 +102,10 @@ def measure(base: Path, job_count: int) -> dict[str, list[float]]:
             found["renamed_in_to_running_s"].append(started_s(store, name) - dropped_s)
             found["finished_to_visible_s"].append(visible_s - finished_file.stat().st_mtime)
             found["overhead_s"].append(visible_s - dropped_s)
-            time.sleep(PAUSE_S)
-            name = f"cancelled{number}"
-            drop(base, config, name, {"work_s": 60})
-            until(partial(is_running, store, name))
-            time.sleep(0.2)
-            cancelled_s = time.time()
-            (config.inbox / name / "CANCEL").touch()
-            found["cancel_to_failed_s"].append(until((config.failed / name / "error.json").exists) - cancelled_s)
+            time.sleep(pauses.uniform(0.0, LONGEST_PAUSE_S))
+            found["cancel_to_failed_s"].append(cancel(base, config, store, f"cancelled{number}", {"work_s": 60}))
+        for number in range(max(job_count // 10, 1)):
+            found["stuck_cancel_to_failed_s"].append(cancel(base, config, store, f"stuck{number}", {"hang": 1}))
         store.close()
     finally:
         daemon.stop()
@@ -111,7 +119,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as base:
         found = measure(Path(base), asked.jobs)
     summary = {
-        name: {"median": round(statistics.median(values), 3), "p99": round(sorted(values)[int(0.99 * len(values))], 3)}
+        name: {
+            "median": round(statistics.median(values), 3),
+            "p99": round(sorted(values)[int(0.99 * len(values))], 3),
+            "slowest": round(max(values), 3),
+        }
         for name, values in found.items()
     }
     sys.stdout.write(json.dumps({"jobs": asked.jobs, "cpus": os.cpu_count()} | summary, indent=1) + "\n")

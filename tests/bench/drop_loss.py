@@ -2,20 +2,18 @@
 
     python tests/bench/drop_loss.py [--folders 40000]
 
-The writers put folders into the share from other processes while two threads compete with the daemon for the
-interpreter and the share is unmounted and mounted again.  Needs root, for the mount.  Prints JSON; a CI-sized run is
-tests/integration/test_drop_loss.py.
+The writers put folders into the share of a real daemon process, in which two threads compete with the loop for the
+interpreter, and meanwhile the share is unmounted and mounted again.  Needs root, for the mount.  Prints JSON; a
+CI-sized run is tests/integration/test_drop_loss.py.
 """
 
 import argparse
 import json
-import logging
 import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -26,13 +24,14 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
-import structlog
-
+from daemon.config import Config
+from daemon.health import HEALTH_FILE
 from daemon.mounts import mount_of
-from served import ServedShare, jobs_on_record, served
+from daemon.store import open_store_for_reading
+from served import DaemonProcess, jobs_on_record, make_config, wait_until
 
 WRITER_COUNT, BUSY_THREADS = 4, 2
-OFFLINE_S, LONGEST_S = 1.0, 1800.0
+SPARE_S, LONGEST_S = 3.0, 1800.0
 ODD_NAMES = (
     b"caf\xe9 %d", b"sho\xe2\x80\xaee %d", b"new\nline %d", b"-rf %d", b"a:b %d", b"A\xcc\x88 %d", b"x" * 240 + b" %d",
     "schöne Schuhe %d".encode(),
@@ -77,26 +76,6 @@ def write(inbox: bytes, outside: bytes, writer: int, count: int) -> None:
 
 
 @contextmanager
-def busy_threads() -> Iterator[None]:
-    """Threads that hold the interpreter whenever they may."""
-    is_over = threading.Event()
-
-    def spin() -> None:
-        while not is_over.is_set():
-            sum(range(1000))
-
-    threads = [threading.Thread(target=spin, daemon=True) for _ in range(BUSY_THREADS)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        for thread in threads:
-            thread.join()
-
-
-@contextmanager
 def bound(backing: Path, share: Path) -> Iterator[None]:
     """``backing`` mounted at ``share``; whatever happens in between, it is unmounted in the end."""
     backing.mkdir()
@@ -116,44 +95,66 @@ def mount(backing: Path, share: Path) -> None:
 def drop_and_count(base: Path, folder_count: int) -> Loss:
     """Drop the folders on a served share and count the jobs."""
     per_writer = folder_count // WRITER_COUNT
+    total = per_writer * WRITER_COUNT
     backing = base / "backing"
     (base / "outside").mkdir()
-    with bound(backing, base / "share"), served(base, intake={"incomplete_after_s": 1e6}) as share, busy_threads():
-        start = multiprocessing.get_context("forkserver").Process
-        places = (os.fsencode(backing / "inbox"), os.fsencode(base / "outside"))
-        writers = [start(target=write, args=(*places, writer, per_writer)) for writer in range(WRITER_COUNT)]
-        for writer in writers:
-            writer.start()
-        share.until(lambda: len(share.supervisor.ledger) > folder_count // 4, LONGEST_S)
-        outages = interrupt(share, backing)
-        share.until(lambda: not any(writer.is_alive() for writer in writers), LONGEST_S)
-        written_s = time.monotonic()
-        share.until(lambda: len(share.supervisor.ledger) >= per_writer * WRITER_COUNT, LONGEST_S)
-        recorded_after_s = time.monotonic() - written_s
-        share.for_s(1.0)
+    with bound(backing, base / "share"):
+        config = make_config(base)
+        daemon = DaemonProcess(base, busy_threads=BUSY_THREADS, intake={"incomplete_after_s": 1e6})
+        try:
+            assert wait_until(health_file(config).exists, LONGEST_S)
+            start = multiprocessing.get_context("forkserver").Process
+            places = (os.fsencode(backing / "inbox"), os.fsencode(base / "outside"))
+            writers = [start(target=write, args=(*places, writer, per_writer)) for writer in range(WRITER_COUNT)]
+            for writer in writers:
+                writer.start()
+            assert wait_until(lambda: recorded(config) > total // 4, LONGEST_S)
+            outages = interrupt(config, backing)
+            for writer in writers:
+                writer.join()
+            written_s = time.monotonic()
+            assert wait_until(lambda: recorded(config) >= total, LONGEST_S)
+            recorded_after_s = time.monotonic() - written_s
+            time.sleep(SPARE_S)
+        finally:
+            daemon.stop()
     writings = [(writer, number) for writer in range(WRITER_COUNT) for number in range(per_writer)]
     wanted = {os.fsdecode(folder_name(writer, number)) for writer, number in writings}
-    jobs = Counter(job.folder for job in jobs_on_record(base / "state", limit=2 * folder_count))
+    jobs = Counter(job.folder for job in jobs_on_record(config.state, limit=2 * folder_count))
     doubled = sum(jobs.values()) - len(jobs)
     return Loss(len(wanted), len(wanted - jobs.keys()), doubled, outages, round(recorded_after_s, 1))
 
 
-def interrupt(share: ServedShare, backing: Path) -> int:
+def recorded(config: Config) -> int:
+    """Jobs in the table."""
+    store = open_store_for_reading(config.database)
+    try:
+        return sum(store.counts().values())
+    finally:
+        store.close()
+
+
+def interrupt(config: Config, backing: Path) -> int:
     """Unmount the share while folders arrive, and mount it again; how often it was noticed."""
-    root = share.config.root
-    subprocess.run(["umount", "-l", str(root)], check=True)
-    share.until(lambda: share.supervisor.board.offline_reason, 60)
-    share.for_s(OFFLINE_S)
-    mount(backing, root)
-    share.until(lambda: not share.supervisor.board.offline_reason, 60)
+    subprocess.run(["umount", "-l", str(config.root)], check=True)
+    assert wait_until(lambda: not is_online(config), LONGEST_S)
+    mount(backing, config.root)
+    assert wait_until(lambda: is_online(config), LONGEST_S)
     return 1
+
+
+def health_file(config: Config) -> Path:
+    return config.state / HEALTH_FILE
+
+
+def is_online(config: Config) -> bool:
+    return bool(json.loads(health_file(config).read_text())["is_online"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--folders", type=int, default=40_000)
     asked = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with tempfile.TemporaryDirectory() as base:
         loss = drop_and_count(Path(base), asked.folders)
     sys.stdout.write(json.dumps(asdict(loss) | {"cpus": os.cpu_count()}, indent=1) + "\n")

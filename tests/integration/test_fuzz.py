@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -22,6 +23,8 @@ from daemon.config import Config, load_config
 from daemon.intake import Look, Memory, Verdict, look
 from daemon.pictures import check_picture
 from recon.errors import ReconError
+
+pytestmark = pytest.mark.timeout(0 if "FUZZ_EXAMPLES" in os.environ else 300)
 
 fuzz = settings(
     max_examples=int(os.environ.get("FUZZ_EXAMPLES", "250")),

@@ -211,6 +211,10 @@ def test_systemd_hears_the_loop(places: tuple[Path, Path], tmp_path: Path) -> No
         service.kill()
 
 
+def scan_took_s(state: Path) -> float:
+    return float(json.loads((state / "health.json").read_text())["share"]["scan_took_s"])
+
+
 def test_a_loop_that_hangs_is_not_alive(places: tuple[Path, Path], tmp_path: Path) -> None:
     """While the scan stands still inside the loop, threads run on and no sign of life is sent."""
     share, _ = places
@@ -248,6 +252,8 @@ def test_a_loop_that_hangs_is_not_alive(places: tuple[Path, Path], tmp_path: Pat
         assert heard.drain() == 0, "ready before the first scan"
         (share / "HANG").unlink()
         assert heard.next() == {"READY": "1"}, (tmp_path / "daemon.log").read_text()
+        # After a scan that took so long the loop pauses; from the next one on it scans as often as it is told.
+        assert wait_until(lambda: scan_took_s(places[1]) < 0.5)
         (share / "HANG").touch()
         time.sleep(1.0)
         heard.drain()

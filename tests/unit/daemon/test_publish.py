@@ -34,7 +34,7 @@ def ready_to_publish(root: Path, name: str = "shoe", outcome: JobState = JobStat
     failure = Failure(ErrorCode.JOB_CANCELLED, "m") if outcome is not JobState.DONE else None
     job = Job("id-1", name, JobState.PUBLISHING, outcome, inode=folder.stat().st_ino, failure=failure)
     is_done = outcome is JobState.DONE
-    return Publication(job, {"job_id": "id-1"}, results if is_done else None, root.parent / "no.jsonl")
+    return Publication(job, {"job_id": "id-1"}, results if is_done else None, root.parent / "work")
 
 
 def test_publishing_twice_is_publishing_once(root: Path) -> None:
