@@ -107,32 +107,74 @@ def register(
     """
     source_some, target_some = source.positions[:LATTICE_POINTS].float(), target.positions[:LATTICE_POINTS].float()
     similarities, _ = coarse_candidates(source_some, target_some, make_lattice(source_some), make_lattice(target_some))
-    source_tree = PointsWithTree(source.positions, source.normals)
-    target_tree = PointsWithTree(target.positions, target.normals)
-    diagonal = float((target.positions.amax(0) - target.positions.amin(0)).norm())
-
-    def tried(candidates: list[Similarity]) -> list[Registration]:
-        """A few rounds for all, more for the best of them."""
-        rough = [refine(item, source_tree, target_tree, FIRST_ROUNDS, FIRST_POINTS) for item in candidates]
-        judged = [_judge(item, source, target, source_tree, target_tree) for item in rough]
-        best = sorted(judged, key=_score, reverse=True)[:REFINED]
-        refined = [
-            refine(item.target_from_source, source_tree, target_tree, MIDDLE_ROUNDS, FIRST_POINTS) for item in best
-        ]
-        return [_judge(item, source, target, source_tree, target_tree) for item in refined]
-
-    judged = tried([similarities[index] for index in _distinct(similarities, source_some)])
+    trial = _Trial(source, target)
+    judged = trial.tried([similarities[index] for index in _distinct(similarities, source_some)])
     for _ in range(VARIANT_PASSES):  # a second pass starts from where the first has led
         best = max(judged, key=_score)
-        judged += tried(_symmetric_variants(best.target_from_source, target.positions))
+        judged += trial.tried(_symmetric_variants(best.target_from_source, target.positions))
         if max(judged, key=_score) is best:
             break
-    finals = []
-    for item in _apart(sorted(judged, key=_score, reverse=True), source.positions[:32], diagonal)[:FINALISTS]:
-        final = refine(item.target_from_source, source_tree, target_tree, LAST_ROUNDS, LAST_POINTS)
-        exact = _judge(final, source, target, source_tree, target_tree)
-        finals.append(_slid(exact, source, target, source_tree, target_tree))
-    return _choose(finals, silhouette_iou)
+    ranked = sorted(judged, key=_score, reverse=True)
+    finalists = _apart(ranked, source.positions[:32], trial.target.diagonal)[:FINALISTS]
+    return _choose([trial.finished(item.target_from_source) for item in finalists], silhouette_iou)
+
+
+class _Trial:
+    """Both surfaces, and what is done with every candidate on them."""
+
+    def __init__(self, source: SurfacePoints, target: SurfacePoints) -> None:
+        self.source = PointsWithTree(source.positions, source.normals)
+        self.target = PointsWithTree(target.positions, target.normals)
+        self._reach = INLIER_REACH * self.target.diagonal
+        self._colours = None
+        if source.colours_srgb is not None and target.colours_srgb is not None:
+            self._colours = source.colours_srgb, target.colours_srgb[:JUDGED_POINTS]
+            spread = (target.colours_srgb - target.colours_srgb.mean(0)).abs().mean(1).mean()
+            self._colour_reach = (COLOUR_SPREADS * spread).clamp_min(LEAST_COLOUR_REACH)
+
+    def refined(self, start: Similarity, rounds: int, count: int, *, is_near: bool = False) -> Registration:
+        """``refine`` and judge."""
+        return self.judged(refine(start, self.source, self.target, rounds, count, is_near=is_near))
+
+    def tried(self, candidates: list[Similarity]) -> list[Registration]:
+        """A few rounds for all, more for the best of them."""
+        rough = [self.refined(item, FIRST_ROUNDS, FIRST_POINTS) for item in candidates]
+        best = sorted(rough, key=_score, reverse=True)[:REFINED]
+        return [self.refined(item.target_from_source, MIDDLE_ROUNDS, FIRST_POINTS) for item in best]
+
+    def finished(self, start: Similarity) -> Registration:
+        """Exactly, also along what the shape leaves open."""
+        return self._slid(self.refined(start, LAST_ROUNDS, LAST_POINTS))
+
+    def judged(self, similarity: Similarity) -> Registration:
+        """How much of the target is found again, how near and how alike in colour."""
+        theirs = self.target.positions[:JUDGED_POINTS]
+        back, is_near = self.source.nearest(similarity.inverse().apply(theirs), self._reach / float(similarity.scale))
+        faces_alike = (similarity.turn(self.source.normals[back]) * self.target.normals[:JUDGED_POINTS]).sum(1) > 0
+        is_inlier = is_near & faces_alike
+        if not bool(is_inlier.any()):
+            return Registration(similarity, 0.0, self.target.diagonal)
+        distance = (similarity.apply(self.source.positions[back]) - theirs).norm(dim=1)
+        difference = None
+        if self._colours is not None:
+            ours_srgb, theirs_srgb = self._colours
+            apart = (ours_srgb[back] - theirs_srgb)[is_inlier].abs().mean(1)
+            difference = float((apart / self._colour_reach).clamp_max(1).mean())
+        residual = float(distance[is_inlier].median())
+        return Registration(similarity, float(is_inlier.double().mean()), residual, difference)
+
+    def _slid(self, found: Registration) -> Registration:
+        """Where the shape hardly resists a motion, let the colours decide how far it goes."""
+        for _ in range(SLIDES):
+            motions = loosest_motions(found.target_from_source, self.source, self.target, self._reach, FIRST_POINTS)
+            tries = [self.judged(motion(step * self._reach)) for motion in motions for step in SLIDE_STEPS]
+            difference = _colour_if_near(found)
+            best = min(tries, key=difference, default=found)
+            if difference(best) > SLIDE_GAIN * (found.colour_difference or 0):
+                break
+            refined = self.refined(best.target_from_source, LAST_ROUNDS, LAST_POINTS, is_near=True)
+            found = refined if difference(refined) <= (best.colour_difference or 0) / SLIDE_GAIN**0.5 else best
+        return found
 
 
 def _distinct(similarities: Similarity, source: Float[Tensor, "n 3"]) -> list[int]:
@@ -183,52 +225,6 @@ def _symmetric_variants(similarity: Similarity, target: Float[Tensor, "n 3"]) ->
         turned = Similarity(torch.ones((), dtype=turn.dtype), turn, middle - turn @ middle)
         variants.append(turned.after(similarity))
     return variants
-
-
-def _judge(
-    similarity: Similarity,
-    source: SurfacePoints,
-    target: SurfacePoints,
-    source_tree: PointsWithTree,
-    target_tree: PointsWithTree,
-) -> Registration:
-    count = JUDGED_POINTS
-    diagonal = float((target.positions.amax(0) - target.positions.amin(0)).norm())
-    back = source_tree.nearest(similarity.inverse().apply(target_tree.positions[:count]))
-    distance = (similarity.apply(source_tree.positions[back]) - target_tree.positions[:count]).norm(dim=1)
-    faces_alike = (similarity.turn(source_tree.normals[back]) * target_tree.normals[:count]).sum(1) > 0
-    is_inlier = (distance < INLIER_REACH * diagonal) & faces_alike
-    residual = float(distance[is_inlier].median()) if bool(is_inlier.any()) else diagonal
-    difference = None
-    if source.colours_srgb is not None and target.colours_srgb is not None and bool(is_inlier.any()):
-        apart = (source.colours_srgb[back] - target.colours_srgb[:count])[is_inlier].abs().mean(1)
-        spread = (target.colours_srgb - target.colours_srgb.mean(0)).abs().mean(1).mean()
-        reach = (COLOUR_SPREADS * spread).clamp_min(LEAST_COLOUR_REACH)
-        difference = float((apart / reach).clamp_max(1).mean())
-    return Registration(similarity, float(is_inlier.double().mean()), residual, difference)
-
-
-def _slid(
-    found: Registration,
-    source: SurfacePoints,
-    target: SurfacePoints,
-    source_tree: PointsWithTree,
-    target_tree: PointsWithTree,
-) -> Registration:
-    """Where the shape hardly resists a motion, let the colours decide how far it goes."""
-    reach = INLIER_REACH * float((target.positions.amax(0) - target.positions.amin(0)).norm())
-    for _ in range(SLIDES):
-        motions = loosest_motions(found.target_from_source, source_tree, target_tree, reach, FIRST_POINTS)
-        tries = [motion(step * reach) for motion in motions for step in SLIDE_STEPS]
-        judged = [_judge(item, source, target, source_tree, target_tree) for item in tries]
-        best = min(judged, key=_colour_if_near(found), default=found)
-        if _colour_if_near(found)(best) > SLIDE_GAIN * (found.colour_difference or 0):
-            break
-        start = best.target_from_source
-        exact = refine(start, source_tree, target_tree, LAST_ROUNDS, LAST_POINTS, is_near=True)
-        refined = _judge(exact, source, target, source_tree, target_tree)
-        found = refined if _colour_if_near(found)(refined) <= (best.colour_difference or 0) / SLIDE_GAIN**0.5 else best
-    return found
 
 
 def _colour_if_near(found: Registration) -> Callable[[Registration], float]:
