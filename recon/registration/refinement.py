@@ -52,7 +52,7 @@ def refine(
         count: Points of either surface that are matched.
         is_near: Begin with a narrow reach.
     """
-    state = Similarity(start.scale.double(), start.rotation.double(), start.offset.double())
+    state = start.double()
     diagonal = target.diagonal
     for index in range(rounds):
         first = NEAR_START if is_near else REACH_START

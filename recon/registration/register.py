@@ -11,7 +11,7 @@ from recon.arrays import Float, Tensor
 from recon.registration.nearest import make_lattice
 from recon.registration.refinement import PointsWithTree, loosest_motions, refine
 from recon.registration.seeds import coarse_candidates
-from recon.registration.similarity import Similarity
+from recon.registration.similarity import Similarity, stacked
 from recon.scene import TriangleMesh
 
 LATTICE_POINTS = 6_000
@@ -31,6 +31,12 @@ SLIDE_GAIN, SLIDE_LOSS = 0.93, 0.02
 a surface that is held well change little and mean little."""
 INLIER_REACH = 0.01
 """Of the diagonal: a point with a counterpart nearer than this has been found again."""
+ROUGH_REACHES, ROUGH_POINTS = 4.0, 250
+"""Times that, and points asked, while candidates are only coarsely in place."""
+SHIFTS = (-0.36, -0.24, -0.12, 0.12, 0.24, 0.36)
+"""Along an axis, in extents of the target."""
+REPEATS, REPEAT_GAIN = 3, 0.004
+"""How often the last rounds are repeated while the score grows by more than this."""
 COLOUR_SPREADS, LEAST_COLOUR_REACH = 2.0, 0.02
 """Colour differences beyond so many mean deviations of the target's own colours say no more than 'different'."""
 REFINED, FINALISTS = 3, 3
@@ -108,10 +114,10 @@ def register(
     source_some, target_some = source.positions[:LATTICE_POINTS].float(), target.positions[:LATTICE_POINTS].float()
     similarities, _ = coarse_candidates(source_some, target_some, make_lattice(source_some), make_lattice(target_some))
     trial = _Trial(source, target)
-    judged = trial.tried([similarities[index] for index in _distinct(similarities, source_some)])
+    judged = trial.tried(trial.best_of(similarities))
     for _ in range(VARIANT_PASSES):  # a second pass starts from where the first has led
         best = max(judged, key=_score)
-        judged += trial.tried(_symmetric_variants(best.target_from_source, target.positions))
+        judged += trial.tried(trial.best_of(_look_alikes(best.target_from_source, target.positions)))
         if max(judged, key=_score) is best:
             break
     ranked = sorted(judged, key=_score, reverse=True)
@@ -136,15 +142,42 @@ class _Trial:
         """``refine`` and judge."""
         return self.judged(refine(start, self.source, self.target, rounds, count, is_near=is_near))
 
+    def best_of(self, similarities: Similarity) -> list[Similarity]:
+        """The most promising that are distinct."""
+        exact = similarities.double()
+        exact = exact[self.rough_scores(exact).argsort(descending=True)]
+        return [exact[index] for index in _distinct(exact, self.source.positions)]
+
     def tried(self, candidates: list[Similarity]) -> list[Registration]:
         """A few rounds for all, more for the best of them."""
-        rough = [self.refined(item, FIRST_ROUNDS, FIRST_POINTS) for item in candidates]
-        best = sorted(rough, key=_score, reverse=True)[:REFINED]
-        return [self.refined(item.target_from_source, MIDDLE_ROUNDS, FIRST_POINTS) for item in best]
+        rough = [refine(item, self.source, self.target, FIRST_ROUNDS, FIRST_POINTS) for item in candidates]
+        best = self.rough_scores(stacked(rough)).argsort(descending=True)[:REFINED]
+        return [self.refined(rough[index], MIDDLE_ROUNDS, FIRST_POINTS) for index in best.tolist()]
 
     def finished(self, start: Similarity) -> Registration:
         """Exactly, also along what the shape leaves open."""
-        return self._slid(self.refined(start, LAST_ROUNDS, LAST_POINTS))
+        found = self.refined(start, LAST_ROUNDS, LAST_POINTS)
+        for _ in range(REPEATS):
+            again = self.refined(found.target_from_source, LAST_ROUNDS, LAST_POINTS)
+            if _score(again) < _score(found) + REPEAT_GAIN:
+                break
+            found = again
+        return self._slid(found)
+
+    def rough_scores(self, similarities: Similarity) -> Float[Tensor, " r"]:
+        """As ``_score`` of each, for what is only coarsely in place: with few points and a wide reach."""
+        theirs = self.target.positions[:ROUGH_POINTS].expand(len(similarities.scale), -1, -1)
+        here = similarities.inverse().apply(theirs)
+        reach = ROUGH_REACHES * self._reach
+        back, _ = self.source.nearest(here.flatten(0, 1), reach / float(similarities.scale.min()))
+        back = back.view(here.shape[:2])
+        near = (self.source.positions[back] - here).norm(dim=-1) * similarities.scale[:, None] < reach
+        alike = (similarities.turn(self.source.normals[back]) * self.target.normals[:ROUGH_POINTS]).sum(-1) > 0
+        is_inlier = (near & alike).double()
+        if self._colours is None:
+            return is_inlier.mean(1)
+        apart = (self._colours[0][back] - self._colours[1][:ROUGH_POINTS]).abs().mean(-1)
+        return (is_inlier * (1 - (apart / self._colour_reach).clamp_max(1))).mean(1)
 
     def judged(self, similarity: Similarity) -> Registration:
         """How much of the target is found again, how near and how alike in colour."""
@@ -208,23 +241,26 @@ def _cosine(similarities: Similarity, one: int, two: int) -> float:
     return (float((similarities.rotation[one] * similarities.rotation[two]).sum()) - 1) / 2
 
 
-def _symmetric_variants(similarity: Similarity, target: Float[Tensor, "n 3"]) -> list[Similarity]:
-    """Half turns about the target's principal axes and between them, quarter turns about the axes.
+def _look_alikes(similarity: Similarity, target: Float[Tensor, "n 3"]) -> Similarity:
+    """What a box or a bottle hardly tells apart from a similarity, itself among it.
 
-    A box or a bottle hardly tells them apart; between the axes, because equal sides leave the axes undetermined.
+    Half turns about the target's principal axes and between them, quarter turns about the axes; between them, because
+    equal sides leave the axes undetermined.  Each also shifted along the axes: a box without its bottom can sit anywhere
+    between top and bottom.
     """
     middle = target.mean(0)
     _, axes = torch.linalg.eigh((target - middle).T @ (target - middle))
     x, y, z = axes.T
-    between = (x + y, x - y, x + z, x - z, y + z, y - z)
-    half = [x, y, z, *(axis / 2**0.5 for axis in between)]
-    vectors = [axis * math.pi for axis in half] + [axis * math.pi / 2 for axis in (x, y, z, -x, -y, -z)]
-    variants = []
-    for vector in vectors:
-        turn = frames.rotation_from_vector(vector)
-        turned = Similarity(torch.ones((), dtype=turn.dtype), turn, middle - turn @ middle)
-        variants.append(turned.after(similarity))
-    return variants
+    between = torch.stack([x + y, x - y, x + z, x - z, y + z, y - z]) / 2**0.5
+    half = torch.cat([axes.T, between]) * math.pi
+    quarter = torch.cat([axes.T, -axes.T]) * (math.pi / 2)
+    turns = frames.rotation_from_vector(torch.cat([torch.zeros_like(half[:1]), half, quarter]))
+    extents = ((target - middle) @ axes).amax(0) - ((target - middle) @ axes).amin(0)
+    lengths = torch.tensor(SHIFTS, dtype=target.dtype)[:, None, None] * extents[:, None] * axes.T
+    shifts = torch.cat([torch.zeros_like(middle)[None], lengths.flatten(0, 1)])
+    rotation = turns.repeat_interleave(len(shifts), 0)
+    offset = middle - rotation @ middle + shifts.repeat(len(turns), 1)
+    return Similarity(torch.ones(len(rotation), dtype=target.dtype), rotation, offset).after(similarity)
 
 
 def _colour_if_near(found: Registration) -> Callable[[Registration], float]:
