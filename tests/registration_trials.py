@@ -23,8 +23,8 @@ from recon.scene import Capture, DepthMap, TriangleMesh, View, batch_cameras
 
 CPU = torch.device("cpu")
 ALTERATIONS = ("removed", "deformed", "torn", "flattened", "dented")
-"""What happens to a third of the surface: cut off by a plane, bent aside and swollen, missing in patches, pressed flat, or
-pushed in and out; see the functions of these names."""
+"""What happens to a third of the surface: cut off by a plane, bent aside and swollen, missing in patches, pressed
+flat, or pushed in and out; see the functions of these names."""
 PATCHES = 7
 SAMPLES = 12_000
 
@@ -131,8 +131,8 @@ def drawn_capture(mesh: TriangleMesh, colours_srgb: Float[Tensor, "v 3"], size_p
 def run(case: Case, alteration: str, seed: int, with_colours: bool = True) -> Outcome:
     """Alter, move, register, compare."""
     rng = np.random.default_rng(seed)
-    alter = {"removed": removed, "deformed": deformed, "torn": torn, "flattened": flattened, "dented": dented}[alteration]
-    altered = alter(case.mesh, rng)
+    alter = dict(zip(ALTERATIONS, (removed, deformed, torn, flattened, dented), strict=True))
+    altered = alter[alteration](case.mesh, rng)
     source_from_world = random_similarity(rng)
     moved = TriangleMesh(source_from_world.apply(altered.positions_world.double()).float(), altered.faces)
     colours = case.colours_srgb if with_colours else None
@@ -207,7 +207,7 @@ def deformed(mesh: TriangleMesh, rng: np.random.Generator) -> TriangleMesh:
 
 
 def patch_distance(mesh: TriangleMesh, rng: np.random.Generator) -> Float[Tensor, " v"]:
-    """How far each vertex lies outside random balls about surface points that hold a third of the area, in diagonals."""
+    """How far each vertex lies outside random balls that together hold a third of the area, in diagonals."""
     centres = mesh.positions_world[torch.from_numpy(rng.integers(0, len(mesh.positions_world), PATCHES))]
     distance = torch.cdist(mesh.positions_world, centres) * torch.from_numpy(rng.uniform(0.7, 1.4, PATCHES)).float()
     nearest = distance.amin(1) / mesh.diagonal_m()

@@ -18,7 +18,7 @@ REACH_SIGMAS = 4.7
 LEAST_BOUND = 0.03
 """Of the diagonal: partners are looked for at least as far as this, because residuals may widen the reach."""
 LEAF_SIZE = 32
-"""Of the search tree: far queries, which are most of those from wrong places, visit fewer nodes than with scipy's 10."""
+"""Of the search tree: queries from wrong places are far ones, and visit fewer nodes than with scipy's 10."""
 DAMPING = 1e-6
 MIN_PAIRS = 30
 LOOSE_COUNT = 2

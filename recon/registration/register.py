@@ -22,7 +22,7 @@ DISTINCT = 0.03
 SAME_TURN_COSINE, PER_TURN = 0.94, 2
 """Orientations less than 20 degrees apart are alike; so many of them are tried."""
 FIRST_ROUNDS, MIDDLE_ROUNDS, FIRST_POINTS = 4, 6, 500
-LAST_ROUNDS, LAST_POINTS = 10, 2_000
+LAST_ROUNDS, LAST_POINTS = 10, 1_200
 JUDGED_POINTS = 800
 SLIDE_STEPS, SLIDES = (-1.5, -0.8, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4, 0.8, 1.5), 3
 """Lengths tried along a loose motion, in inlier reaches, and how often."""
@@ -41,6 +41,8 @@ COLOUR_SPREADS, LEAST_COLOUR_REACH = 2.0, 0.02
 """Colour differences beyond so many mean deviations of the target's own colours say no more than 'different'."""
 REFINED, FINALISTS = 3, 3
 """Candidates of each round of trials that are refined further, and of all those that are refined to the end."""
+RIVAL = 0.6
+"""A finalist's score in scores of the best: what is far behind does not catch up in the last rounds."""
 OUTLINE_WEIGHT = 0.3
 """Of the outlines' overlap against the share of points found again."""
 
@@ -121,7 +123,8 @@ def register(
         if max(judged, key=_score) is best:
             break
     ranked = sorted(judged, key=_score, reverse=True)
-    finalists = _apart(ranked, source.positions[:32], trial.target.diagonal)[:FINALISTS]
+    rivals = [item for item in ranked if _score(item) >= RIVAL * _score(ranked[0])]
+    finalists = _apart(rivals, source.positions[:32], trial.target.diagonal)[:FINALISTS]
     return _choose([trial.finished(item.target_from_source) for item in finalists], silhouette_iou)
 
 
@@ -175,9 +178,11 @@ class _Trial:
         alike = (similarities.turn(self.source.normals[back]) * self.target.normals[:ROUGH_POINTS]).sum(-1) > 0
         is_inlier = (near & alike).double()
         if self._colours is None:
-            return is_inlier.mean(1)
+            shape_only: Tensor = is_inlier.mean(1)
+            return shape_only
         apart = (self._colours[0][back] - self._colours[1][:ROUGH_POINTS]).abs().mean(-1)
-        return (is_inlier * (1 - (apart / self._colour_reach).clamp_max(1))).mean(1)
+        scores: Tensor = (is_inlier * (1 - (apart / self._colour_reach).clamp_max(1))).mean(1)
+        return scores
 
     def judged(self, similarity: Similarity) -> Registration:
         """How much of the target is found again, how near and how alike in colour."""
@@ -245,8 +250,8 @@ def _look_alikes(similarity: Similarity, target: Float[Tensor, "n 3"]) -> Simila
     """What a box or a bottle hardly tells apart from a similarity, itself among it.
 
     Half turns about the target's principal axes and between them, quarter turns about the axes; between them, because
-    equal sides leave the axes undetermined.  Each also shifted along the axes: a box without its bottom can sit anywhere
-    between top and bottom.
+    equal sides leave the axes undetermined.  Each also shifted along the axes: a box without its bottom can sit
+    anywhere between top and bottom.
     """
     middle = target.mean(0)
     _, axes = torch.linalg.eigh((target - middle).T @ (target - middle))

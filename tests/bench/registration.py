@@ -2,8 +2,9 @@
 
     python tests/bench/registration.py [--trials 200] [--seed 0] MESH[=CAPTURE] ...
 
-Every trial takes a mesh, removes or deforms a third of its surface in one of five ways, moves it by a random similarity
-and registers it back to depth points: those of CAPTURE (a job folder with cameras), or drawn from the mesh by six cameras around it.
+Every trial takes a mesh, removes or deforms a third of its surface in one of five ways, moves it by a random
+similarity and registers it back to depth points: those of CAPTURE (a job folder with cameras), or drawn from the mesh
+by six cameras around it.
 A trial succeeds with the rotation within 1 degree, the scale within 1 % and the offset within 1 % of the diagonal.
 Without arguments the analytic solids of tests/shapes.py are used.
 """
