@@ -7,10 +7,10 @@ needs dozens of views; depth measures the surface, so six are enough and the fie
 import torch
 
 from recon.geometry import build_geometry
-from recon.models.interface import LossEntry, ModelContext, ModelResult
-from recon.observations import Observations, observe
-from recon.optimise import OptimisedMesh, PhotoFit, fit_to_photographs, optimise_mesh
-from recon.scene import Capture, TriangleMesh
+from recon.models.interface import ModelContext, ModelResult
+from recon.models.refinement import loss_history, photo_fit_facts, photo_fit_warnings, refine_mesh
+from recon.observations import observe
+from recon.scene import Capture
 from recon.settings import Settings
 from recon.texture import bake_texture
 
@@ -36,7 +36,7 @@ class NvdiffrecModel:
         target_face_count = settings.target_faces or DEFAULT_FACE_COUNT
         geometry = build_geometry(observations, options.fusion, target_face_count)
         context.show(geometry.mesh)
-        optimised, bent = _refine(geometry.mesh, observations, capture, settings, context)
+        optimised, bent = refine_mesh(geometry.mesh, observations, capture, settings, context)
         mesh = optimised.mesh if bent is None else bent.mesh
         context.show(mesh)
         context.enter("texture", 0.0)
@@ -48,10 +48,6 @@ class NvdiffrecModel:
             context.device,
             lambda fraction: context.enter("texture", fraction),
         )
-        history = tuple(
-            LossEntry("optimise", index, {"depth_m": step.depth_m, "outline_m": step.outline_m, "step_m": step.step_m})
-            for index, step in enumerate(optimised.history)
-        )
         facts: dict[str, float | int | str | bool] = {
             "voxel_m": geometry.voxel_m,
             "grid_resolution": geometry.resolution,
@@ -60,29 +56,5 @@ class NvdiffrecModel:
             "was_denoised": observations.has_noise,
             "texture_px": int(textured.texture_srgb.shape[0]),
         }
-        if bent is None:
-            return ModelResult(textured, history, facts)
-        warnings = (bent.warning(),) if capture.photographs_disagree else ()
-        return ModelResult(textured, history, facts | bent.facts(), warnings)
-
-
-def _refine(
-    mesh: TriangleMesh, observations: Observations, capture: Capture, settings: Settings, context: ModelContext
-) -> tuple[OptimisedMesh, PhotoFit | None]:
-    """Fit the mesh to the depths and, where ``fit`` says so, bend it to the photographs."""
-    context.enter("optimise", 0.0)
-    bends = settings.fit == "photos" or (settings.fit == "balanced" and capture.photographs_disagree)
-    share = 0.5 if bends else 1.0
-    optimised = optimise_mesh(
-        mesh,
-        observations,
-        settings.nvdiffrec.optimise,
-        context.raster,
-        lambda fraction: context.enter("optimise", share * fraction),
-    )
-    if not bends:
-        return optimised, None
-    bent = fit_to_photographs(
-        optimised.mesh, capture, context.raster, lambda fraction: context.enter("optimise", share * (1 + fraction))
-    )
-    return optimised, bent
+        facts |= photo_fit_facts(bent)
+        return ModelResult(textured, loss_history(optimised), facts, photo_fit_warnings(bent, capture))

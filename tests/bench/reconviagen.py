@@ -10,32 +10,26 @@ scaled and swollen by up to 1 % here and there) instead of noise.  Speed and mem
 """
 
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import numpy as np
 import torch
 
 REPOSITORY = Path(__file__).parents[2]
 sys.path.insert(0, str(REPOSITORY))
 sys.path.insert(0, str(REPOSITORY / "tests"))
-sys.path.insert(0, str(REPOSITORY / "examples"))
 
-import teapot
 import trellis_checkpoint
+import typical_shapes
 from recon import reconstruct
-from recon.frames import rotation_from_vector
-from recon.generative import keeper
 from recon.generative.installation import Installation
 from recon.generative.upstream import UpstreamModules
-from recon.geometry.grid import enclosing_grid
-from recon.geometry.isosurface import extract_surface
 from recon.models.registry import create_model
-from recon.remesh import keep_solid_pieces
 from recon.settings import ReconViaGenInstallation, Settings
+from served import served
 
 CUDA = torch.device("cuda")
 SHOWN = ("load_s", "generate_s", "vggt_s", "image_cond_model_s", "sparse_structure_flow_model_s", "slat_flow_model_s",
@@ -66,47 +60,6 @@ def ensure_weights(installation: ReconViaGenInstallation) -> None:
         say(f"fault: {fault}")
 
 
-def shell(_: object, __: object, occupancy: torch.Tensor) -> torch.Tensor:
-    """About ten thousand occupied voxels instead of what random weights give."""
-    size = occupancy.shape[-1]
-    steps = torch.arange(size, device=occupancy.device) - (size - 1) / 2
-    radius = torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij")).square().sum(0).sqrt()
-    return (0.5 - (radius - 0.44 * size).abs()).expand_as(occupancy).to(occupancy.dtype)
-
-
-def generated_teapot() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Vertices, faces and colours as a good model would answer: in a frame of its own, not quite exact."""
-    low, high = torch.tensor([-0.17, -0.12, -0.01]), torch.tensor([0.17, 0.12, 0.2])
-    grid = enclosing_grid(low, high, 360)
-    positions = grid.positions_world().double().numpy()
-    field = torch.from_numpy(np.concatenate([teapot.signed_distance_m(part) for part in np.array_split(positions, 64)]))
-    mesh = keep_solid_pieces(extract_surface(field.float().view(grid.shape) + 1e-9, grid))
-    colours = torch.from_numpy(np.asarray(teapot.albedo_srgb(mesh.positions_world.double().numpy()))).float()
-    waves = torch.sin(40 * mesh.positions_world).prod(1, keepdim=True)
-    swollen = mesh.positions_world + 0.004 * waves * mesh.vertex_normals()
-    turn = rotation_from_vector(torch.tensor([0.7, -1.1, 0.4]))
-    middle = (swollen.amax(0) + swollen.amin(0)) / 2
-    return (swollen - middle) @ turn.T * 2.6, mesh.faces, torch.cat([colours, torch.zeros_like(colours)], 1)
-
-
-def typical(load: Any) -> Any:
-    """A loader whose pipelines find a usual number of voxels and answer with the teapot."""
-    vertices, faces, attributes = (item.cuda() for item in generated_teapot())
-    say(f"stand-in for the generated mesh: {len(faces)} faces")
-
-    def answer(_: object, __: object, meshes: list[Any]) -> list[Any]:
-        meshes[0].vertices, meshes[0].faces, meshes[0].vertex_attrs = vertices, faces, attributes
-        return meshes
-
-    def load_typical(*arguments: Any) -> Any:
-        pipeline = load(*arguments)
-        pipeline.models["sparse_structure_decoder"].register_forward_hook(shell)
-        pipeline.models["slat_decoder_mesh"].register_forward_hook(answer)
-        return pipeline
-
-    return load_typical
-
-
 def run(capture: Path, settings: Settings, title: str) -> None:
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
@@ -128,6 +81,35 @@ def run(capture: Path, settings: Settings, title: str) -> None:
     )
 
 
+def as_jobs(capture: Path, installation: ReconViaGenInstallation, count: int) -> None:
+    """Jobs one after the other on a real daemon with a real worker process: seconds from claimed to published."""
+    with TemporaryDirectory() as folder:
+        base = Path(folder)
+        tables = {
+            "worker": {"entry": "recon:reconstruct", "preload": ["recon", "typical_shapes"]},
+            "reconviagen": installation.model_dump(mode="json"),
+        }
+        with served(base, **tables) as share:
+            share.until(lambda: share.supervisor.dispatch.executors[0].is_idle, 120)
+            for number in range(count):
+                name = f"job{number}"
+                shutil.copytree(capture, base / name)
+                (base / name / "job.toml").write_text('model = "reconviagen"\non_low_quality = "keep"\n')
+                (base / name / "READY").touch()
+                (base / name).rename(share.config.inbox / name)
+                share.until((share.config.done / name / "result.json").exists, 300)
+                job = share.job(name)
+                at_s = {event.to_state: event.at_s for event in share.store.events(job.job_id)}
+                claimed_s = at_s["queued"]
+                steps = ", ".join(
+                    f"{state} {at_s[state] - claimed_s:.2f}" for state in ("running", "publishing", "done")
+                )
+                model = job.summary["models"]["reconviagen"]  # type: ignore[index]
+                stages = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in model["seconds_per_stage"].items())
+                starts = share.supervisor.dispatch.executors[0].start_count
+                say(f"job {number}, seconds since it was claimed: {steps} (worker starts {starts}); stages: {stages}")
+
+
 def main() -> None:
     weights_dir = Path(sys.argv[1])
     capture = Path(sys.argv[2]) if len(sys.argv) > 2 else REPOSITORY / "examples" / "captures" / "teapot"
@@ -136,7 +118,9 @@ def main() -> None:
     )
     say(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
     ensure_weights(installation)
-    keeper.load_pipeline = typical(keeper.load_pipeline)
+    faces = typical_shapes.ensure_mesh(weights_dir / "typical.pt")
+    say(f"stand-in for the generated mesh: {faces} faces")
+    as_jobs(capture, installation, 4)
     settings = Settings(model="reconviagen", installation=installation)
     for title in ("cold", "warm", "warm again"):
         run(capture, settings, title)
