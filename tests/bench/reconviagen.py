@@ -97,17 +97,15 @@ def as_jobs(capture: Path, installation: ReconViaGenInstallation, count: int) ->
                 (base / name / "job.toml").write_text('model = "reconviagen"\non_low_quality = "keep"\n')
                 (base / name / "READY").touch()
                 (base / name).rename(share.config.inbox / name)
-                share.until((share.config.done / name / "result.json").exists, 300)
+                share.until(lambda name=name: not share.store.active() and name in share.states(), 300)  # type: ignore[misc]
                 job = share.job(name)
                 at_s = {event.to_state: event.at_s for event in share.store.events(job.job_id)}
-                claimed_s = at_s["queued"]
-                steps = ", ".join(
-                    f"{state} {at_s[state] - claimed_s:.2f}" for state in ("running", "publishing", "done")
-                )
-                model = job.summary["models"]["reconviagen"]  # type: ignore[index]
-                stages = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in model["seconds_per_stage"].items())
+                steps = ", ".join(f"{state} {at_s[state] - at_s['queued']:.2f}" for state in list(at_s)[1:])
                 starts = share.supervisor.dispatch.executors[0].start_count
-                say(f"job {number}, seconds since it was claimed: {steps} (worker starts {starts}); stages: {stages}")
+                say(f"job {number}, seconds since it was claimed: {steps} (worker starts {starts})")
+                if job.state == "failed":
+                    raise RuntimeError((share.config.failed / name / "error.json").read_text())
+                say(f"  stages: {job.summary['models']['reconviagen']['seconds_per_stage']}")  # type: ignore[index]
 
 
 def main() -> None:
