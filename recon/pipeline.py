@@ -1,6 +1,7 @@
 """The stages in order."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -97,18 +98,32 @@ def _run_model(
     result = _reconstruct(model, capture, settings, ModelContext(device, raster, clock.enter, show))
     show(result.textured)
     clock.enter("export", 0.0)
-    mesh_files = write_mesh_files(result.textured, output_dir, capture.up_world, settings.formats)
     photographed = capture.photographed()
-    write_cameras_json(photographed, output_dir / "cameras.json")
-    clock.enter("quality", 0.0)
-    quality = measure(result.textured, capture, raster, device)
-    quality = quality.model_copy(update={"warnings": (*result.warnings, *quality.warnings)})
-    write_error_map(result.textured, photographed, raster, device, output_dir / "error.png")
-    clock.enter("previews", 0.0)
-    psnr_db = {view.name: view.psnr_db for view in quality.views if view.psnr_db is not None}
-    write_previews(result.textured, photographed, raster, output_dir, settings, device, psnr_db=psnr_db)
+    with writing(str(output_dir)):
+        output_dir.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(1) as writer:  # encoding needs no GPU: it goes on beside the next stages
+        writing_files = writer.submit(_write_files, result.textured, photographed, output_dir, settings)
+        clock.enter("quality", 0.0)
+        quality = measure(result.textured, capture, raster, device)
+        quality = quality.model_copy(update={"warnings": (*result.warnings, *quality.warnings)})
+        write_error_map(result.textured, photographed, raster, device, output_dir / "error.png")
+        clock.enter("previews", 0.0)
+        psnr_db = {view.name: view.psnr_db for view in quality.views if view.psnr_db is not None}
+        write_previews(result.textured, photographed, raster, output_dir, settings, device, psnr_db=psnr_db)
+        mesh_files = writing_files.result()
     clock.stop()
     return _model_report(model.name, result, quality, mesh_files, clock)
+
+
+def _write_files(textured: TexturedMesh, photographed: Capture, output_dir: Path, settings: Settings) -> MeshFiles:
+    """Mesh and cameras; what fails here failed in this stage, whichever one goes on meanwhile."""
+    try:
+        mesh_files = write_mesh_files(textured, output_dir, photographed.up_world, settings.formats)
+        write_cameras_json(photographed, output_dir / "cameras.json")
+        return mesh_files
+    except ReconError as error:
+        error.stage = "export"
+        raise
 
 
 def _reconstruct(model: Model, capture: Capture, settings: Settings, context: ModelContext) -> ModelResult:

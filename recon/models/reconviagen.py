@@ -24,7 +24,7 @@ from recon.generative.views import choose_views, model_picture
 from recon.models.completion import CompletedMesh, complete_mesh
 from recon.models.interface import ModelContext, ModelResult
 from recon.models.nvdiffrec import DEFAULT_FACE_COUNT
-from recon.models.refinement import loss_history, photo_fit_facts, photo_fit_warnings, refine_mesh
+from recon.models.refinement import loss_history, refine_mesh
 from recon.observations import Observations, observe
 from recon.registration import Registration, register, sample_mesh
 from recon.registration.measured import SilhouetteCheck, measured_points
@@ -92,12 +92,14 @@ class ReconViaGenModel:
         facts = {
             **_run_facts(run, len(pictures)),
             **_registration_facts(registration, completed),
-            **photo_fit_facts(bent),
+            **({} if bent is None else bent.facts()),
             "generated_face_count": int(generated.faces.shape[0]),
             "face_count": int(textured.mesh.faces.shape[0]),
             "texture_px": int(textured.texture_srgb.shape[0]),
         }
-        warnings = (*_warnings(registration, run), *photo_fit_warnings(bent, capture))
+        warnings = _warnings(registration, run)
+        if bent is not None and capture.photographs_disagree:
+            warnings += (bent.warning(),)
         return ModelResult(textured, loss_history(optimised), facts, warnings)
 
 

@@ -2,7 +2,7 @@
 
 from recon.models.interface import LossEntry, ModelContext
 from recon.observations import Observations
-from recon.optimise import OptimisedMesh, PhotoFit, fit_to_photographs, optimise_mesh
+from recon.optimise import OptimisedMesh, PhotoFit, fit_to_photographs, optimise_mesh, photographs_of
 from recon.scene import Capture, TriangleMesh
 from recon.settings import Settings
 
@@ -10,16 +10,19 @@ from recon.settings import Settings
 def refine_mesh(
     mesh: TriangleMesh, observations: Observations, capture: Capture, settings: Settings, context: ModelContext
 ) -> tuple[OptimisedMesh, PhotoFit | None]:
-    """Fit a mesh to the depths and outlines and, where ``fit`` says so, bend it to the photographs."""
+    """Fit the mesh to the depths and, where ``fit`` says so or there are none, bend it to the photographs."""
     context.enter("optimise", 0.0)
-    bends = settings.fit == "photos" or (settings.fit == "balanced" and capture.photographs_disagree)
+    asks = capture.photographs_disagree or not bool(observations.depth_mask.any())
+    bends = settings.fit == "photos" or (settings.fit == "balanced" and asks)
     share = 0.5 if bends else 1.0
+    helps = observations.has_noise and settings.fit != "depth" and not bends
     optimised = optimise_mesh(
         mesh,
         observations,
         settings.nvdiffrec.optimise,
         context.raster,
         lambda fraction: context.enter("optimise", share * fraction),
+        photographs_of(capture, observations) if helps else None,
     )
     if not bends:
         return optimised, None
@@ -31,17 +34,4 @@ def refine_mesh(
 
 def loss_history(optimised: OptimisedMesh) -> tuple[LossEntry, ...]:
     """The optimiser's steps as the report shows them."""
-    return tuple(
-        LossEntry("optimise", index, {"depth_m": step.depth_m, "outline_m": step.outline_m, "step_m": step.step_m})
-        for index, step in enumerate(optimised.history)
-    )
-
-
-def photo_fit_facts(bent: PhotoFit | None) -> dict[str, float | int | str | bool]:
-    """How far photographs have moved the mesh; nothing where they have not been asked."""
-    return {} if bent is None else bent.facts()
-
-
-def photo_fit_warnings(bent: PhotoFit | None, capture: Capture) -> tuple[str, ...]:
-    """What the user should know where photographs and depths disagree."""
-    return (bent.warning(),) if bent is not None and capture.photographs_disagree else ()
+    return tuple(LossEntry("optimise", index, step.terms()) for index, step in enumerate(optimised.history))

@@ -2,5 +2,14 @@
 
 from recon.optimise.loop import OptimisedMesh, OptimiseStep, optimise_mesh
 from recon.optimise.photo_fit import PhotoFit, fit_to_photographs
+from recon.optimise.photographs import Photographs, photographs_of
 
-__all__ = ["OptimiseStep", "OptimisedMesh", "PhotoFit", "fit_to_photographs", "optimise_mesh"]
+__all__ = [
+    "OptimiseStep",
+    "OptimisedMesh",
+    "PhotoFit",
+    "Photographs",
+    "fit_to_photographs",
+    "optimise_mesh",
+    "photographs_of",
+]

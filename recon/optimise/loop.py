@@ -7,7 +7,8 @@ import torch
 
 from recon.errors import Diverged
 from recon.observations import Observations
-from recon.optimise.solver import Laplacian, Smoothness, solve_step
+from recon.optimise.photographs import Photographs, colour_term
+from recon.optimise.solver import Laplacian, Smoothness, Terms, solve_step
 from recon.optimise.terms import depth_term, outline_term
 from recon.raster import Rasterizer
 from recon.remesh import find_edges
@@ -33,11 +34,23 @@ CONVERGED_PX = 2e-3
 
 @dataclass(frozen=True)
 class OptimiseStep:
-    """The state before one step, all in metres."""
+    """The state before one step.
+
+    Attributes:
+        depth_m, outline_m: Robust means of the residuals, metres.
+        colour: Root mean square difference of the photographs of one place (sRGB, 0..1), where they are compared.
+        step_m: Mean length of the step, metres.
+    """
 
     depth_m: float
     outline_m: float
+    colour: float | None
     step_m: float
+
+    def terms(self) -> dict[str, float]:
+        """By name, for the report."""
+        values = {"depth_m": self.depth_m, "outline_m": self.outline_m, "colour": self.colour, "step_m": self.step_m}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -54,8 +67,9 @@ def optimise_mesh(
     settings: OptimiseSettings,
     raster: Rasterizer,
     on_step: Callable[[float], None],
+    photographs: Photographs | None = None,
 ) -> OptimisedMesh:
-    """Fit vertices to measured depths and photographed outlines.
+    """Fit vertices to measured depths, photographed outlines and, where given, to one colour per place.
 
     Gauss-Newton on all views at once.  The surface that no view constrains follows its neighbours.
 
@@ -65,6 +79,7 @@ def optimise_mesh(
         settings: Number of steps.
         raster: Draws the mesh.
         on_step: Told the share of the work that is done; may raise to stop.
+        photographs: Worth their time where depth is noisy or missing.
 
     Raises:
         Diverged: A position is not finite.
@@ -81,13 +96,18 @@ def optimise_mesh(
             fragments = raster.rasterize(mesh.positions_world, mesh.faces, observations.cameras)
             depth = depth_term(mesh, fragments, observations, raster, depth_reach_m)
             outline = outline_term(mesh, edges, fragments, observations, outline_reach_m)
+            colour = None
+            if photographs is not None:
+                colour = colour_term(mesh, fragments, observations, photographs, raster)
+                photographs = photographs.adjusted(colour)
             laplacian = Laplacian(mesh.positions_world, edges.vertices)
-            smoothness = _smoothness(index, observations)
-            step = solve_step(mesh, laplacian, depth, outline, smoothness)
+            terms = Terms(depth, outline, colour)
+            step = solve_step(mesh, laplacian, terms, _smoothness(index, observations))
         if not bool(torch.isfinite(step).all()):
             raise Diverged("The refinement produced positions that are not finite.")
         mesh = TriangleMesh(mesh.positions_world + step, mesh.faces)
-        history.append(OptimiseStep(depth.cost, outline.cost, float(step.norm(dim=1).mean())))
+        difference = None if colour is None else colour.difference
+        history.append(OptimiseStep(depth.cost, outline.cost, difference, float(step.norm(dim=1).mean())))
         if _has_converged(history, pixel_m):
             break
     return OptimisedMesh(mesh, tuple(history))

@@ -33,11 +33,13 @@ class PhotometricTerm:
         blocks: Second derivatives by the middle's displacement, in colour per metre squared.
         pulls: First derivatives.
         difference: Root mean square of a colour against the mean of its views.
+        gains: Factor per view and channel that brings its colours nearest to that mean.
     """
 
     blocks: Float[Tensor, "f 3 3"]
     pulls: Float[Tensor, "f 3"]
     difference: float
+    gains: Float[Tensor, "k 3"]
 
 
 def blurred_layers(views: tuple[View, ...], blur_px: float, device: torch.device) -> Float[Tensor, "k 10 h w"]:
@@ -85,14 +87,16 @@ def photometric_term(
     slope = _colour_slopes(looked_up, cameras, middles)
     total = weight.sum(0).clamp_min(1e-9)
     colour = looked_up[..., :3]
-    residual = colour - (weight[..., None] * colour).sum(0) / total[:, None]
+    mean = (weight[..., None] * colour).sum(0) / total[:, None]
+    residual = colour - mean
     relative = slope - (weight[..., None, None] * slope).sum(0) / total[:, None, None]
     squared = (residual**2).sum(-1)
     robust = weight / (1 + squared / _COLOUR_WIDTH**2) ** 2
     blocks = torch.einsum("kf,kfca,kfcb->fab", robust, relative, relative)
     pulls = torch.einsum("kf,kfc,kfca->fa", robust, residual, relative)
     difference = float(((weight * squared).sum() / (3 * weight.sum().clamp_min(1e-9))).sqrt())
-    return PhotometricTerm(blocks, pulls, difference)
+    gains = ((robust[..., None] * colour * mean).sum(1) + 1e-9) / ((robust[..., None] * colour**2).sum(1) + 1e-9)
+    return PhotometricTerm(blocks, pulls, difference, gains)
 
 
 def _first_seen(

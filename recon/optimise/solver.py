@@ -7,6 +7,7 @@ from typing import TypeAlias
 import torch
 
 from recon.arrays import Float, Int, Tensor
+from recon.optimise.photo_terms import PhotometricTerm
 from recon.optimise.terms import DepthTerm, OutlineTerm
 from recon.scene import TriangleMesh
 
@@ -28,6 +29,15 @@ class Smoothness:
     shape: float
     damping: float
     tangential: float
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the data ask of the mesh, linearised; a term that is None asks nothing."""
+
+    depth: DepthTerm
+    outline: OutlineTerm | None = None
+    colour: PhotometricTerm | None = None
 
 
 class Laplacian:
@@ -59,41 +69,64 @@ class Laplacian:
 def solve_step(
     mesh: TriangleMesh,
     laplacian: Laplacian,
-    depth: DepthTerm,
-    outline: OutlineTerm | None,
+    terms: Terms,
     smoothness: Smoothness,
     iteration_count: int = 40,
 ) -> Float[Tensor, "v 3"]:
     """The displacement that minimises the linearised terms plus the regulariser."""
-    positions_world, faces, normals = mesh.positions_world, mesh.faces, mesh.vertex_normals()
-    stiffness = smoothness.displacement + smoothness.shape
+    normals, stiffness = mesh.vertex_normals(), smoothness.displacement + smoothness.shape
 
     def hessian(step: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
         along_normal = (step * normals).sum(1, keepdim=True) * normals
         result = stiffness * laplacian.squared(step) + smoothness.damping * step
         result = result + smoothness.tangential * (step - along_normal)
-        along = (step[faces] * depth.normals_world[:, None]).sum(2)
-        push = (depth.blocks @ along[..., None])[..., 0]
-        for corner in range(3):
-            result.index_add_(0, faces[:, corner], push[:, corner, None] * depth.normals_world)
-        if outline is not None:
-            moved = ((step[outline.ends] * outline.shares[..., None]).sum(1) * outline.directions_world).sum(1)
-            scatter_outline(result, outline, moved)
-        return result
+        return _add_products(result, mesh, terms, step)
 
-    right = -smoothness.shape * laplacian.squared(positions_world - positions_world.mean(0))
+    centred = mesh.positions_world - mesh.positions_world.mean(0)
+    right = _add_pulls(-smoothness.shape * laplacian.squared(centred), mesh, terms)
+    diagonal = 1.3 * stiffness + smoothness.damping + smoothness.tangential * (1 - normals**2)
+    return conjugate_gradients(hessian, right, _add_diagonal(diagonal, mesh, terms), iteration_count)
+
+
+def _add_products(
+    result: Float[Tensor, "v 3"], mesh: TriangleMesh, terms: Terms, step: Float[Tensor, "v 3"]
+) -> Float[Tensor, "v 3"]:
+    """Add the terms' second derivatives times a step."""
+    depth, outline, colour = terms.depth, terms.outline, terms.colour
+    of_corners = step[mesh.faces]
+    push = (depth.blocks @ (of_corners * depth.normals_world[:, None]).sum(2)[..., None])[..., 0]
+    drift = 0.0 if colour is None else (colour.blocks @ of_corners.mean(1)[..., None])[..., 0] / 3
     for corner in range(3):
-        right.index_add_(0, faces[:, corner], -depth.pulls[:, corner, None] * depth.normals_world)
+        result.index_add_(0, mesh.faces[:, corner], push[:, corner, None] * depth.normals_world + drift)
+    if outline is not None:
+        moved = ((step[outline.ends] * outline.shares[..., None]).sum(1) * outline.directions_world).sum(1)
+        scatter_outline(result, outline, moved)
+    return result
+
+
+def _add_pulls(right: Float[Tensor, "v 3"], mesh: TriangleMesh, terms: Terms) -> Float[Tensor, "v 3"]:
+    """Subtract the terms' first derivatives."""
+    depth, outline, colour = terms.depth, terms.outline, terms.colour
+    drift = 0.0 if colour is None else colour.pulls / 3
+    for corner in range(3):
+        right.index_add_(0, mesh.faces[:, corner], -depth.pulls[:, corner, None] * depth.normals_world - drift)
     if outline is not None:
         scatter_outline(right, outline, -outline.residuals_m)
-    diagonal = 1.3 * stiffness + smoothness.damping + smoothness.tangential * (1 - normals**2)
+    return right
+
+
+def _add_diagonal(diagonal: Float[Tensor, "v 3"], mesh: TriangleMesh, terms: Terms) -> Float[Tensor, "v 3"]:
+    """Add the diagonal of the terms' second derivatives."""
+    depth, outline, colour = terms.depth, terms.outline, terms.colour
+    of_colour = 0.0 if colour is None else colour.blocks.diagonal(dim1=1, dim2=2) / 9
     for corner in range(3):
-        diagonal.index_add_(0, faces[:, corner], depth.blocks[:, corner, corner, None] * depth.normals_world**2)
+        of_depth = depth.blocks[:, corner, corner, None] * depth.normals_world**2
+        diagonal.index_add_(0, mesh.faces[:, corner], of_depth + of_colour)
     if outline is not None:
         for end in range(2):
             amount = (outline.weights * outline.shares[:, end] ** 2)[:, None] * outline.directions_world**2
             diagonal.index_add_(0, outline.ends[:, end], amount)
-    return conjugate_gradients(hessian, right, diagonal, iteration_count)
+    return diagonal
 
 
 def scatter_outline(result: Float[Tensor, "v 3"], outline: OutlineTerm, amounts: Float[Tensor, " n"]) -> None:
@@ -106,19 +139,41 @@ def scatter_outline(result: Float[Tensor, "v 3"], outline: OutlineTerm, amounts:
 def conjugate_gradients(
     operator: HessianProduct, right: Float[Tensor, "v 3"], diagonal: Float[Tensor, "v 3"], iteration_count: int
 ) -> Float[Tensor, "v 3"]:
-    """Jacobi-preconditioned conjugate gradients from zero."""
-    solution = torch.zeros_like(right)
-    residual = right
-    conditioned = residual / diagonal
-    direction = conditioned
-    energy = (residual * conditioned).sum()
-    for _ in range(iteration_count):
+    """Jacobi-preconditioned conjugate gradients from zero.
+
+    On a GPU one iteration is recorded and replayed: its fifty small kernels take longer to launch than to run.
+    """
+    solution, residual = torch.zeros_like(right), right.clone()
+    direction = residual / diagonal
+    energy = (residual * direction).sum()
+
+    def iterate() -> None:
         product = operator(direction)
         length = energy / (direction * product).sum().clamp_min(1e-30)
-        solution = solution + length * direction
-        residual = residual - length * product
+        solution.add_(length * direction)
+        residual.sub_(length * product)
         conditioned = residual / diagonal
         next_energy = (residual * conditioned).sum()
-        direction = conditioned + (next_energy / energy.clamp_min(1e-30)) * direction
-        energy = next_energy
+        direction.copy_(conditioned + (next_energy / energy.clamp_min(1e-30)) * direction)
+        energy.copy_(next_energy)
+
+    if right.is_cuda:
+        _replay(iterate, iteration_count)
+    else:
+        for _ in range(iteration_count):
+            iterate()
     return solution
+
+
+def _replay(iterate: Callable[[], None], count: int) -> None:
+    """Run a step of fixed shapes, working in place, as a CUDA graph; the first time on its own to warm up."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        iterate()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may allocate meanwhile
+        iterate()
+    for _ in range(count - 1):
+        graph.replay()

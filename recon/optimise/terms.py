@@ -20,6 +20,9 @@ OUTLINE_WEIGHT, NOISY_OUTLINE_WEIGHT = 0.1, 2.0
 """Weight of an outline sample (three an edge) against a depth pixel, for clean and for visibly noisy depth: an outline
 is located to a small part of a pixel, which is better than noisy depth and no better than clean depth."""
 
+SAMPLED_SHARES = (1 / 6, 1 / 2, 5 / 6)
+"""Where along an outline edge it is compared."""
+
 BORDER_STEP_PX = 0.5
 """An edge is part of the outline when nothing is drawn this far outside it."""
 
@@ -111,21 +114,20 @@ def outline_term(
     is_convex = (across * scaled_normals[edges.faces[:, 0]]).sum(1) < 0  # a hollow crease is never an outline
     pixels_px, depth_z_m = cameras.project(mesh.positions_world)
     world_from_camera = torch.linalg.inv(cameras.camera_from_world)
+    end_shares = torch.tensor([[1 - share, share] for share in SAMPLED_SHARES], device=a.device)
     parts = []
     for view_index in range(cameras.count):
         towards = ((cameras.positions_world[view_index] - a) * scaled_normals).sum(1) > 0
         is_outline = is_convex & (towards[edges.faces[:, 0]] != towards[edges.faces[:, 1]])
-        ends = edges.vertices[is_outline]
-        for share in (1 / 6, 1 / 2, 5 / 6):
-            shares = torch.tensor([1 - share, share], device=ends.device).expand(ends.shape[0], 2)
-            position_px = (pixels_px[view_index][ends] * shares[..., None]).sum(1)
-            z_m = (depth_z_m[view_index][ends] * shares).sum(1)
-            sample = _sample_outline(observations, view_index, position_px, fragments)
-            metres_per_px = z_m / cameras.focal_px[view_index].mean()
-            residual_m = sample.distance_px * metres_per_px
-            keep = sample.is_border & (residual_m.abs() < reach_m)
-            direction = sample.gradient @ world_from_camera[view_index, :3, :2].T
-            parts.append((ends[keep], shares[keep], direction[keep], residual_m[keep]))
+        ends = edges.vertices[is_outline].repeat(len(SAMPLED_SHARES), 1)
+        shares = end_shares.repeat_interleave(ends.shape[0] // len(SAMPLED_SHARES), 0)
+        position_px = (pixels_px[view_index][ends] * shares[..., None]).sum(1)
+        z_m = (depth_z_m[view_index][ends] * shares).sum(1)
+        sample = _sample_outline(observations, view_index, position_px, fragments)
+        residual_m = sample.distance_px * z_m / cameras.focal_px[view_index].mean()
+        keep = sample.is_border & (residual_m.abs() < reach_m)
+        direction = sample.gradient @ world_from_camera[view_index, :3, :2].T
+        parts.append((ends[keep], shares[keep], direction[keep], residual_m[keep]))
     ends, shares, directions, residuals = (torch.cat(column) for column in zip(*parts, strict=True))
     weight = NOISY_OUTLINE_WEIGHT if observations.has_noise else OUTLINE_WEIGHT
     weights = weight * _biweight(residuals, reach_m)

@@ -45,7 +45,10 @@ LOSS_LABELS = {
     "outline_m": "Distance to the outlines",
     "step_m": "Movement of the surface in a step",
 }
-"""Lengths among the models' terms, in plain words; other terms are shown by their own names."""
+"""Lengths among the models' terms, in plain words."""
+
+OTHER_LOSS_LABELS = {"colour": "Difference between the photographs of one place (0 to 1)"}
+"""Terms that are no lengths; those of other models are shown by their own names."""
 
 LITTLE_SEEN = 0.7
 POOR_OUTLINE = 0.95
@@ -198,7 +201,7 @@ def loss_curves(history: tuple[LossRecord, ...], *, is_metric: bool) -> Iterator
             for place, value in enumerate(logarithms)
         )
         scale = 1000 if name in LOSS_LABELS else 1
-        label = f"{LOSS_LABELS[name]}, {length}" if name in LOSS_LABELS else name
+        label = f"{LOSS_LABELS[name]}, {length}" if name in LOSS_LABELS else OTHER_LOSS_LABELS.get(name, name)
         yield Curve(label, f"{values[0] * scale:.3g}", f"{values[-1] * scale:.3g}", history[-1].step, points)
 
 

@@ -21,6 +21,16 @@ class Edges:
     faces: Int[Tensor, "e 2"]
     opposite: Int[Tensor, "e 2"]
 
+    def keys(self) -> Int[Tensor, " e"]:
+        """One number for every edge, rising: both ends in one word."""
+        return edge_keys(self.vertices)
+
+
+def edge_keys(vertices: Int[Tensor, "n 2"]) -> Int[Tensor, " n"]:
+    """Both ends of edges in one word, the smaller index first."""
+    low, high = vertices.aminmax(dim=1)
+    return (low << 32) | high
+
 
 def find_edges(faces: Int[Tensor, "f 3"]) -> Edges:
     """List the edges.
@@ -30,7 +40,7 @@ def find_edges(faces: Int[Tensor, "f 3"]) -> Edges:
     """
     ends = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).sort(1).values
     opposite = torch.cat([faces[:, 2], faces[:, 0], faces[:, 1]])
-    key = (ends[:, 0] << 32) | ends[:, 1]
+    key = edge_keys(ends)
     order = torch.argsort(key, stable=True)
     key = key[order]
     if key.shape[0] % 2 or not torch.equal(key[0::2], key[1::2]) or bool((key[0::2].diff() == 0).any()):

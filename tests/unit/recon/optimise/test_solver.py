@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import texture_scenes
-from recon.optimise.solver import Laplacian, Smoothness, solve_step
+from recon.optimise.solver import Laplacian, Smoothness, Terms, solve_step
 from recon.optimise.terms import DepthTerm, OutlineTerm
 from recon.remesh import find_edges
 from recon.scene import TriangleMesh
@@ -48,7 +48,7 @@ def test_a_translation_has_no_laplacian() -> None:
 @pytest.mark.parametrize("translation", [(0.003, 0.0, 0.0), (-0.001, 0.002, 0.004)])
 def test_a_translation_is_recovered(translation: tuple[float, float, float]) -> None:
     """Measurements of a ball moved by a few millimetres give exactly that step at every vertex (to 10 um)."""
-    step = solve_step(MESH, laplacian(), pulled_by(torch.tensor(translation)), None, LOOSE, iteration_count=100)
+    step = solve_step(MESH, laplacian(), Terms(pulled_by(torch.tensor(translation))), LOOSE, iteration_count=100)
     assert (step - torch.tensor(translation)).abs().max() < 1e-5
 
 
@@ -59,13 +59,13 @@ def test_an_outline_moves_along_its_direction() -> None:
     direction = torch.tensor([[1.0, 0.0, 0.0]]).expand(count, 3)
     shares, ones = torch.full((count, 2), 0.5), torch.ones(count)
     outline = OutlineTerm(ends, shares, direction, -0.002 * ones, ones, 0.0)
-    step = solve_step(MESH, laplacian(), nothing_measured(), outline, LOOSE, iteration_count=100)
+    step = solve_step(MESH, laplacian(), Terms(nothing_measured(), outline), LOOSE, iteration_count=100)
     assert torch.allclose(step, torch.tensor([0.002, 0.0, 0.0]).expand_as(step), atol=1e-5)
 
 
 def test_no_measurement_no_step() -> None:
     """Where nothing pulls and the shape is not faired, nothing moves."""
-    assert (solve_step(MESH, laplacian(), nothing_measured(), None, LOOSE) == 0).all()
+    assert (solve_step(MESH, laplacian(), Terms(nothing_measured()), LOOSE) == 0).all()
 
 
 def test_fairing_smooths_a_bump() -> None:
@@ -75,7 +75,7 @@ def test_fairing_smooths_a_bump() -> None:
     bumped[0] = centre + 1.2 * (bumped[0] - centre)
     mesh = TriangleMesh(bumped, MESH.faces)
     fairing = Smoothness(displacement=0.1, shape=1.0, damping=0.1, tangential=0.0)
-    step = solve_step(mesh, laplacian(mesh), replaced_normals(mesh), None, fairing)
+    step = solve_step(mesh, laplacian(mesh), Terms(replaced_normals(mesh)), fairing)
     outwards = torch.nn.functional.normalize(bumped[0] - centre, dim=0)
     assert (step[0] @ outwards).item() < -0.005
 
