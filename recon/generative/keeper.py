@@ -13,7 +13,7 @@ from recon.errors import Cancelled, OutOfGpuMemory
 from recon.generative import gpu_memory
 from recon.generative.inference import GeneratedMesh, RunRecord, generate
 from recon.generative.installation import Installation
-from recon.generative.loading import Pipeline, load_pipeline
+from recon.generative.loading import UPSTREAM_MISTAKES, Pipeline, does_not_work, load_pipeline
 from recon.generative.upstream import UpstreamModules
 from recon.settings import ReconViaGenInstallation, Settings
 
@@ -148,8 +148,10 @@ class PipelineKeeper:
         except Cancelled:
             _bring_home(loaded)
             raise
-        except BaseException:  # who knows in which state it is
+        except BaseException as error:  # who knows in which state it is
             self._loaded = None
+            if isinstance(error, UPSTREAM_MISTAKES):
+                raise does_not_work(settings.installation.source_dir, error) from error
             raise
         peak_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
         facts = RunFacts(

@@ -17,6 +17,13 @@ def test_an_altered_mesh_is_registered_back(alteration: str) -> None:
     assert all(outcome.is_success for outcome in outcomes), [str(outcome) for outcome in outcomes]
 
 
+def test_a_box_without_its_end_finds_its_end() -> None:
+    """What is left of a prism slides along it without resistance; shifted look-alikes find where it belongs."""
+    case = trials.solid_case("block_with_hole")
+    outcomes = [trials.run(case, "removed", seed) for seed in range(40, 43)]
+    assert all(outcome.is_success for outcome in outcomes), [str(outcome) for outcome in outcomes]
+
+
 def test_shape_alone_is_enough_where_it_has_no_twin() -> None:
     """Without colours, a solid without symmetry still finds its place."""
     outcome = trials.run(trials.solid_case("toy"), "removed", 5, with_colours=False)
