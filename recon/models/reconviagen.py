@@ -169,6 +169,7 @@ def _run_facts(run: RunFacts, view_count: int) -> dict[str, float | int | str | 
         "low_vram": run.is_low_vram,
         "was_warm": run.was_warm,
         "was_retried": run.was_retried,
+        "import_s": round(run.import_s, 3),
         "load_s": round(run.load_s, 3),
         "generate_s": round(run.record.total_s, 3),
         "peak_gpu_bytes": run.peak_bytes,

@@ -9,6 +9,8 @@ voxels instead of a sixth of all, and, for the stages that follow, the teapot's 
 scaled and swollen by up to 1 % here and there) instead of noise.  Speed and memory mean something; shapes do not.
 """
 
+import argparse
+import json
 import os
 import shutil
 import sys
@@ -32,9 +34,10 @@ from recon.settings import ReconViaGenInstallation, Settings
 from served import served
 
 CUDA = torch.device("cuda")
-SHOWN = ("load_s", "generate_s", "vggt_s", "image_cond_model_s", "sparse_structure_flow_model_s", "slat_flow_model_s",
-         "slat_decoder_mesh_s", "voxel_count", "generated_face_count", "registration_inlier_fraction", "was_warm",
-         "was_retried", "low_vram", "attention", "sparse_convolution")  # fmt: skip
+SHOWN = ("import_s", "load_s", "generate_s", "vggt_s", "image_cond_model_s", "sparse_structure_flow_model_s",
+         "slat_flow_model_s", "slat_decoder_mesh_s", "peak_gpu_bytes", "voxel_count", "generated_face_count",
+         "registration_inlier_fraction", "was_warm", "was_retried", "low_vram", "attention",
+         "sparse_convolution")  # fmt: skip
 
 
 def say(text: str) -> None:
@@ -83,6 +86,7 @@ def run(capture: Path, settings: Settings, title: str) -> None:
 
 def as_jobs(capture: Path, installation: ReconViaGenInstallation, count: int) -> None:
     """Jobs one after the other on a real daemon with a real worker process: seconds from claimed to published."""
+    say(f"jobs of a new worker, low_vram = {installation.low_vram}")
     with TemporaryDirectory() as folder:
         base = Path(folder)
         tables = {
@@ -105,29 +109,37 @@ def as_jobs(capture: Path, installation: ReconViaGenInstallation, count: int) ->
                 say(f"job {number}, seconds since it was claimed: {steps} (worker starts {starts})")
                 if job.state == "failed":
                     raise RuntimeError((share.config.failed / name / "error.json").read_text())
-                say(f"  stages: {job.summary['models']['reconviagen']['seconds_per_stage']}")  # type: ignore[index]
+                quality = json.loads((share.config.done / name / "results/reconviagen/quality.json").read_text())
+                say(f"  stages: {quality['seconds_per_stage']}")
+                say("  facts: " + ", ".join(f"{fact} {quality['facts'][fact]}" for fact in SHOWN))
 
 
-def main() -> None:
-    weights_dir = Path(sys.argv[1])
-    capture = Path(sys.argv[2]) if len(sys.argv) > 2 else REPOSITORY / "examples" / "captures" / "teapot"
-    installation = ReconViaGenInstallation(
-        source_dir=Path(os.environ["MESHDROP_RECONVIAGEN__SOURCE_DIR"]), weights_dir=weights_dir
-    )
-    say(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
-    ensure_weights(installation)
-    faces = typical_shapes.ensure_mesh(weights_dir / "typical.pt")
-    say(f"stand-in for the generated mesh: {faces} faces")
-    as_jobs(capture, installation, 4)
+def directly(capture: Path, installation: ReconViaGenInstallation) -> None:
+    """In this process, and with the weights loaded again from the page cache."""
     settings = Settings(model="reconviagen", installation=installation)
-    for title in ("cold", "warm", "warm again"):
+    for title in ("cold", "warm"):
         run(capture, settings, title)
     create_model("reconviagen").release()
     run(capture, settings, "weights loaded again, from the page cache")
-    create_model("reconviagen").release()
-    low = settings.model_copy(update={"installation": installation.model_copy(update={"low_vram": "on"})})
-    for title in ("low VRAM, loading", "low VRAM, warm"):
-        run(capture, low, title)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights_dir", type=Path)
+    parser.add_argument("capture", type=Path, nargs="?", default=REPOSITORY / "examples" / "captures" / "teapot")
+    parser.add_argument("--direct", action="store_true")
+    options = parser.parse_args()
+    installation = ReconViaGenInstallation(
+        source_dir=Path(os.environ["MESHDROP_RECONVIAGEN__SOURCE_DIR"]), weights_dir=options.weights_dir
+    )
+    say(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
+    ensure_weights(installation)
+    faces = typical_shapes.ensure_mesh(options.weights_dir / "typical.pt")
+    say(f"stand-in for the generated mesh: {faces} faces")
+    as_jobs(options.capture, installation, 4)
+    as_jobs(options.capture, installation.model_copy(update={"low_vram": "on"}), 2)
+    if options.direct:
+        directly(options.capture, installation)
 
 
 if __name__ == "__main__":
