@@ -47,6 +47,11 @@ class Observations:
         """Whether the depth noise is visible at the scale of a pixel."""
         return self.noise_m > 0.25 * self.pixel_m
 
+    @property
+    def has_depth(self) -> bool:
+        """Whether any view measured anything."""
+        return bool(self.depth_mask.any())
+
     def points_world(self) -> Float[Tensor, "k h w 3"]:
         """Every pixel's measured point (meaningless outside depth_mask)."""
         return self.cameras.unproject(self.depth_z_m)

@@ -56,7 +56,7 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     Returns:
         Positive in the continued free space, falling through zero at its walls; -inf where nothing is continued.
     """
-    if not bool(observations.depth_mask.any()):
+    if not observations.has_depth:
         return torch.full_like(seen.distance, -torch.inf)
     thickness = wall_thickness(observations, seen, grid)
     is_free, is_measured = seen.is_free.cpu().numpy(), seen.is_measured.cpu().numpy()

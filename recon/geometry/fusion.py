@@ -130,7 +130,7 @@ def _bilinear(
 
 def object_bounds_world(observations: Observations) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
     """A box that holds every measured point; without any depth, the box that all silhouettes can fill."""
-    if bool(observations.depth_mask.any()):
+    if observations.has_depth:
         points = observations.points_world()[observations.depth_mask]
         low, high = points.amin(0), points.amax(0)
         margin = 0.03 * (high - low).max()

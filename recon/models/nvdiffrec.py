@@ -8,14 +8,15 @@ import torch
 
 from recon.geometry import build_geometry
 from recon.models.interface import ModelContext, ModelResult
-from recon.models.refinement import loss_history, refine_mesh
+from recon.models.refinement import DEFAULT_FACE_COUNT, loss_history, refine_mesh
 from recon.observations import Observations, observe
 from recon.optimise import PhotoFit
 from recon.scene import Capture
 from recon.settings import Settings
 from recon.texture import bake_texture
 
-DEFAULT_FACE_COUNT = 40_000
+START_SHARE, MIN_START = 4, 500
+"""A first mesh has a quarter of the faces, but so many at least."""
 
 NO_DEPTH = (
     "No view has a depth image: the shape comes from outlines and from where the photographs show one colour. "
@@ -40,8 +41,7 @@ class NvdiffrecModel:
         options = settings.nvdiffrec
         observations = observe(capture, context.device, options.fusion.denoise)
         context.enter("geometry", 0.3)
-        target_face_count = settings.target_faces or DEFAULT_FACE_COUNT
-        geometry = build_geometry(observations, options.fusion, target_face_count)
+        geometry = build_geometry(observations, options.fusion, start_face_count(settings, observations))
         context.show(geometry.mesh)
         optimised, bent = refine_mesh(geometry.mesh, observations, capture, settings, context)
         mesh = optimised.mesh if bent is None else bent.mesh
@@ -69,7 +69,19 @@ class NvdiffrecModel:
         return ModelResult(textured, history, facts | bent.facts(), _bending_warnings(bent, capture, observations))
 
 
+def start_face_count(settings: Settings, observations: Observations) -> int:
+    """Faces of the first mesh: where depth is clean, the refinement adds the rest where the data need them.
+
+    Noise would draw the faces to itself, and without depth nothing says where they are needed.
+    """
+    face_count = settings.target_faces or DEFAULT_FACE_COUNT
+    adds_faces = settings.nvdiffrec.optimise.step_count is None and observations.has_depth
+    if observations.has_noise or not adds_faces:
+        return face_count
+    return max(face_count // START_SHARE, MIN_START)
+
+
 def _bending_warnings(bent: PhotoFit, capture: Capture, observations: Observations) -> tuple[str, ...]:
-    if not bool(observations.depth_mask.any()):
+    if not observations.has_depth:
         return (NO_DEPTH,)
     return (bent.warning(),) if capture.photographs_disagree else ()

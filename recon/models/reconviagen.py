@@ -23,8 +23,7 @@ from recon.generative.keeper import PipelineKeeper, RunFacts
 from recon.generative.views import choose_views, model_picture
 from recon.models.completion import CompletedMesh, complete_mesh
 from recon.models.interface import ModelContext, ModelResult
-from recon.models.nvdiffrec import DEFAULT_FACE_COUNT
-from recon.models.refinement import loss_history, refine_mesh
+from recon.models.refinement import DEFAULT_FACE_COUNT, loss_history, refine_mesh
 from recon.observations import Observations, observe
 from recon.registration import Registration, register, sample_mesh
 from recon.registration.measured import SilhouetteCheck, measured_points

@@ -2,9 +2,11 @@
 
 from recon.models.interface import LossEntry, ModelContext
 from recon.observations import Observations
-from recon.optimise import OptimisedMesh, PhotoFit, fit_to_photographs, optimise_mesh, photographs_of
+from recon.optimise import Aims, OptimisedMesh, PhotoFit, fit_to_photographs, optimise_mesh, photographs_of
 from recon.scene import Capture, TriangleMesh
 from recon.settings import Settings
+
+DEFAULT_FACE_COUNT = 40_000
 
 
 def refine_mesh(
@@ -12,9 +14,10 @@ def refine_mesh(
 ) -> tuple[OptimisedMesh, PhotoFit | None]:
     """Fit the mesh to the depths and, where ``fit`` says so or there are none, bend it to the photographs."""
     context.enter("optimise", 0.0)
-    asks = capture.photographs_disagree or not bool(observations.depth_mask.any())
+    asks = capture.photographs_disagree or not observations.has_depth
     bends = settings.fit == "photos" or (settings.fit == "balanced" and asks)
     share = 0.5 if bends else 1.0
+    face_count = settings.target_faces or DEFAULT_FACE_COUNT
     helps = observations.has_noise and settings.fit != "depth" and not bends
     optimised = optimise_mesh(
         mesh,
@@ -22,7 +25,7 @@ def refine_mesh(
         settings.nvdiffrec.optimise,
         context.raster,
         lambda fraction: context.enter("optimise", share * fraction),
-        photographs_of(capture, observations) if helps else None,
+        Aims(face_count, photographs_of(capture, observations) if helps else None),
     )
     if not bends:
         return optimised, None

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 
 import torch
 
+from recon.arrays import Float, Tensor
 from recon.errors import Diverged
 from recon.observations import Observations
 from recon.optimise.photographs import Photographs, colour_term
+from recon.optimise.remeshing import refine_mesh
 from recon.optimise.solver import Laplacian, Smoothness, Terms, solve_step
 from recon.optimise.terms import depth_term, outline_term
 from recon.raster import Rasterizer
-from recon.remesh import find_edges
+from recon.remesh import Edges, find_edges
 from recon.scene import TriangleMesh
 from recon.settings import OptimiseSettings
 
@@ -30,6 +32,28 @@ TANGENTIAL = 0.3
 
 CONVERGED_PX = 2e-3
 """Refinement stops when the depth residual improves by less than this share of a pixel."""
+
+
+LEVELS, STEPS_BEFORE, STEPS_BETWEEN = 4, 4, 3
+"""How often faces are added, after how many steps first, and how many steps apart."""
+
+REACH_AFTER = 1
+"""After faces were added the reach and the stiffness start again at this step's."""
+
+CLOSE_ENOUGH = 1.05
+
+
+@dataclass(frozen=True)
+class Aims:
+    """What a refinement is for.
+
+    Attributes:
+        face_count: Faces are added, where the data need them, up to about this count; None keeps them as they are.
+        photographs: Worth their time where depth is noisy.
+    """
+
+    face_count: int | None = None
+    photographs: Photographs | None = None
 
 
 @dataclass(frozen=True)
@@ -67,50 +91,112 @@ def optimise_mesh(
     settings: OptimiseSettings,
     raster: Rasterizer,
     on_step: Callable[[float], None],
-    photographs: Photographs | None = None,
+    aims: Aims = Aims(),
 ) -> OptimisedMesh:
     """Fit vertices to measured depths, photographed outlines and, where given, to one colour per place.
 
     Gauss-Newton on all views at once.  The surface that no view constrains follows its neighbours.
 
     Args:
-        mesh: A closed manifold near the truth; its faces stay as they are.
+        mesh: A closed manifold near the truth.
         observations: Prepared views on the mesh's device.
         settings: Number of steps.
         raster: Draws the mesh.
         on_step: Told the share of the work that is done; may raise to stop.
-        photographs: Worth their time where depth is noisy or missing.
+        aims: What to fit beside depths and outlines, and with how many faces.
 
     Raises:
         Diverged: A position is not finite.
     """
-    step_count = DEFAULT_STEP_COUNT if settings.step_count is None else settings.step_count
-    edges = find_edges(mesh.faces)
+    stages = _stages(mesh, settings, aims.face_count)
+    step_count = sum(len(stage.indices) for stage in stages)
+    photographs = aims.photographs
     history: list[OptimiseStep] = []
-    for index in range(step_count):
-        on_step(index / step_count)
-        pixel_m, noise_m = observations.pixel_m, observations.noise_m
-        depth_reach_m = max(2 * pixel_m * REACH_DECAY**index, 0.5 * pixel_m, 4 * noise_m)
-        outline_reach_m = max(4 * pixel_m * REACH_DECAY**index, pixel_m)
-        with torch.no_grad():
-            fragments = raster.rasterize(mesh.positions_world, mesh.faces, observations.cameras)
-            depth = depth_term(mesh, fragments, observations, raster, depth_reach_m)
-            outline = outline_term(mesh, edges, fragments, observations, outline_reach_m)
-            colour = None
-            if photographs is not None:
-                colour = colour_term(mesh, fragments, observations, photographs, raster)
-                photographs = photographs.adjusted(colour)
+    for stage in stages:
+        mesh = _with_faces(mesh, stage.face_count, observations, raster)
+        edges, first = find_edges(mesh.faces), len(history)
+        for index in stage.indices:
+            on_step(len(history) / step_count)
+            terms = _linearised(mesh, edges, index, observations, raster, photographs)
             laplacian = Laplacian(mesh.positions_world, edges.vertices)
-            terms = Terms(depth, outline, colour)
-            step = solve_step(mesh, laplacian, terms, _smoothness(index, observations))
-        if not bool(torch.isfinite(step).all()):
-            raise Diverged("The refinement produced positions that are not finite.")
-        mesh = TriangleMesh(mesh.positions_world + step, mesh.faces)
-        difference = None if colour is None else colour.difference
-        history.append(OptimiseStep(depth.cost, outline.cost, difference, float(step.norm(dim=1).mean())))
-        if _has_converged(history, pixel_m):
-            break
+            with torch.no_grad():
+                step = solve_step(mesh, laplacian, terms, _smoothness(index, observations))
+            if not bool(torch.isfinite(step).all()):
+                raise Diverged("The refinement produced positions that are not finite.")
+            mesh = TriangleMesh(mesh.positions_world + step, mesh.faces)
+            if photographs is not None and terms.colour is not None:
+                photographs = photographs.adjusted(terms.colour)
+            history.append(_recorded(terms, step))
+            if stage is stages[-1] and _has_converged(history[first:], observations.pixel_m):
+                break
     return OptimisedMesh(mesh, tuple(history))
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """Steps with the same faces.
+
+    Attributes:
+        face_count: Faces are added up to this count first; None adds none.
+        indices: Of the steps, which say how far they reach and how stiff they are.
+    """
+
+    face_count: int | None
+    indices: range
+
+
+def _stages(mesh: TriangleMesh, settings: OptimiseSettings, face_count: int | None) -> list[_Stage]:
+    """Face counts grow by the same factor each time."""
+    if settings.step_count is not None:
+        return [_Stage(None, range(settings.step_count))]
+    present = mesh.faces.shape[0]
+    if face_count is None or face_count <= CLOSE_ENOUGH * present:
+        return [_Stage(None, range(DEFAULT_STEP_COUNT))]
+    counts = [round(present * (face_count / present) ** ((level + 1) / LEVELS)) for level in range(LEVELS)]
+    between = range(REACH_AFTER, REACH_AFTER + STEPS_BETWEEN)
+    last = _Stage(counts[-1], range(REACH_AFTER, DEFAULT_STEP_COUNT))
+    return [_Stage(None, range(STEPS_BEFORE)), *(_Stage(count, between) for count in counts[:-1]), last]
+
+
+@torch.no_grad()
+def _with_faces(
+    mesh: TriangleMesh, face_count: int | None, observations: Observations, raster: Rasterizer
+) -> TriangleMesh:
+    if face_count is None:
+        return mesh
+    fragments = raster.rasterize(mesh.positions_world, mesh.faces, observations.cameras)
+    depth = depth_term(mesh, fragments, observations, raster, _depth_reach_m(REACH_AFTER, observations))
+    return refine_mesh(mesh, find_edges(mesh.faces), depth, observations, face_count)
+
+
+def _depth_reach_m(index: int, observations: Observations) -> float:
+    pixel_m = observations.pixel_m
+    return max(2 * pixel_m * REACH_DECAY**index, 0.5 * pixel_m, 4 * observations.noise_m)
+
+
+@torch.no_grad()
+def _linearised(
+    mesh: TriangleMesh,
+    edges: Edges,
+    index: int,
+    observations: Observations,
+    raster: Rasterizer,
+    photographs: Photographs | None,
+) -> Terms:
+    """Everything that the data ask of the mesh, at its present shape."""
+    outline_reach_m = max(4 * REACH_DECAY**index, 1.0) * observations.pixel_m
+    fragments = raster.rasterize(mesh.positions_world, mesh.faces, observations.cameras)
+    return Terms(
+        depth_term(mesh, fragments, observations, raster, _depth_reach_m(index, observations)),
+        outline_term(mesh, edges, fragments, observations, outline_reach_m),
+        None if photographs is None else colour_term(mesh, fragments, observations, photographs, raster),
+    )
+
+
+def _recorded(terms: Terms, step: Float[Tensor, "v 3"]) -> OptimiseStep:
+    outline_m = 0.0 if terms.outline is None else terms.outline.cost
+    difference = None if terms.colour is None else terms.colour.difference
+    return OptimiseStep(terms.depth.cost, outline_m, difference, float(step.norm(dim=1).mean()))
 
 
 def _smoothness(index: int, observations: Observations) -> Smoothness:

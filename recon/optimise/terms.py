@@ -35,12 +35,14 @@ class DepthTerm:
         normals_world: Unit face normals.
         blocks: Sum of weight * b b^T over the face's pixels.
         pulls: Sum of weight * residual_m * b.
+        squares_m2: Sum of weight * residual^2 over the face's pixels: what a flat face cannot follow.
         cost: Robust mean of the residuals, metres.
     """
 
     normals_world: Float[Tensor, "f 3"]
     blocks: Float[Tensor, "f 3 3"]
     pulls: Float[Tensor, "f 3"]
+    squares_m2: Float[Tensor, " f"]
     cost: float
 
 
@@ -94,8 +96,10 @@ def depth_term(
     blocks.index_add_(0, face, (weight[:, None, None] * barycentrics[:, :, None] * barycentrics[:, None]).flatten(1))
     pulls = torch.zeros(mesh.faces.shape[0], 3, device=face.device)
     pulls.index_add_(0, face, (weight * residual_m)[:, None] * barycentrics)
+    squares_m2 = torch.zeros(mesh.faces.shape[0], device=face.device)
+    squares_m2.index_add_(0, face, weight * residual_m**2)
     cost = float((weight * residual_m.abs()).sum() / weight.sum().clamp_min(1e-9))
-    return DepthTerm(normals_world, blocks.view(-1, 3, 3), pulls, cost)
+    return DepthTerm(normals_world, blocks.view(-1, 3, 3), pulls, squares_m2, cost)
 
 
 def outline_term(

@@ -71,8 +71,7 @@ def measure(base: Path, job_count: int) -> dict[str, list[float]]:
     """Run the jobs and collect every latency."""
     config = make_config(base)
     found: dict[str, list[float]] = {
-        name: []
-        for name in ("renamed_in_to_running_s", "cancel_to_failed_s", "finished_to_visible_s", "overhead_s")
+        name: [] for name in ("renamed_in_to_running_s", "cancel_to_failed_s", "finished_to_visible_s", "overhead_s")
     }
     defaults: dict[str, object] = {"scan_s": 1.0, "settle_s": 2.0, "damaged_after_s": 60.0, "incomplete_after_s": 900.0}
     daemon = DaemonProcess(base, intake=defaults, worker={"cancel_grace_s": 1.5})

@@ -26,7 +26,7 @@ from solids import FAULTS, all_scenes, make_captures
 import recon
 from recon.cameras import solve_cameras
 from recon.geometry import build_geometry
-from recon.models.nvdiffrec import DEFAULT_FACE_COUNT
+from recon.models.refinement import DEFAULT_FACE_COUNT
 from recon.observations import observe
 from recon.optimise import optimise_mesh
 from recon.pipeline import select_device

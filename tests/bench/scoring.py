@@ -57,9 +57,7 @@ class Score:
     face_count: int
 
 
-def score(
-    textured: TexturedMesh, truth: Truth, raster: Rasterizer, device: torch.device, align: bool = False
-) -> Score:
+def score(textured: TexturedMesh, truth: Truth, raster: Rasterizer, device: torch.device, align: bool = False) -> Score:
     """Compare a result with the truth; ``align`` moves it rigidly onto the truth first."""
     if align:
         textured = replace(textured, mesh=aligned(textured.mesh, truth))

@@ -27,9 +27,7 @@ def constrained_versions() -> dict[str, Version]:
 def test_constraints_keep_the_ranges() -> None:
     """Every recorded version lies in the range that pyproject.toml allows, and all but torch is recorded."""
     project = read_pyproject()["project"]
-    requirements = [
-        Requirement(line) for line in [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    ]
+    requirements = [Requirement(line) for line in [*project["dependencies"], *project["optional-dependencies"]["dev"]]]
     versions = constrained_versions()
     for requirement in requirements:
         name = requirement.name.lower().replace("_", "-")

@@ -30,9 +30,7 @@ def run_inner(folder: Path, *arguments: str, **environment: str) -> subprocess.C
     (folder / "test_inner.py").write_text(INNER_TEST)
     kept = {key: value for key, value in os.environ.items() if key not in {"CI", "MESHDROP_GPU"}}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments, "."]
-    return subprocess.run(
-        command, cwd=folder, env={**kept, **environment}, capture_output=True, text=True, check=False
-    )
+    return subprocess.run(command, cwd=folder, env={**kept, **environment}, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("arguments", [[], ["-n", "2"]], ids=["one process", "two processes"])

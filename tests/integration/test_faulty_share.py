@@ -58,9 +58,7 @@ def assert_all_whole(mount: MountedShare, dropped: list[str]) -> None:
 
 @pytest.mark.fault("a call on the share fails with EIO, ESTALE or EBUSY", "own FUSE file system, at the n-th call")
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_failing_call_only_delays(
-    share: tuple[ServedShare, MountedShare], tally: Tally, operation: str
-) -> None:
+def test_a_failing_call_only_delays(share: tuple[ServedShare, MountedShare], tally: Tally, operation: str) -> None:
     """Two failures in a row at a chosen call leave the job to end once in done/, with its first attempt."""
     serving, mount = share
     dropped = run_under(

@@ -10,7 +10,7 @@ import recon
 
 def test_frame_holds_the_page_and_lets_nothing_out(tmp_path: Path) -> None:
     """The frame's content is the page itself; quotes and tags in it cannot leave the attribute."""
-    page = '<!doctype html><title>"\'&amp;</title></iframe><script>1</script>'
+    page = "<!doctype html><title>\"'&amp;</title></iframe><script>1</script>"
     (tmp_path / "report.html").write_text(page)
     shown = recon.show(tmp_path, height_px=300)._repr_html_()
     assert shown.count("<") == 2
