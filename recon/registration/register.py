@@ -26,6 +26,8 @@ LAST_ROUNDS, LAST_POINTS = 10, 1_200
 JUDGED_POINTS = 800
 SLIDE_STEPS, SLIDES = (-1.5, -0.8, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4, 0.8, 1.5), 3
 """Lengths tried along a loose motion, in inlier reaches, and how often."""
+FAR_STEPS = range(2, 17)
+"""The same, before: as far as a finalist may have stopped from its place."""
 SLIDE_GAIN, SLIDE_LOSS = 0.93, 0.02
 """A slide must bring the colour difference below this share, and may lose so much of the inlier fraction: colours of
 a surface that is held well change little and mean little."""
@@ -165,7 +167,7 @@ class _Trial:
             if _score(again) < _score(found) + REPEAT_GAIN:
                 break
             found = again
-        return self._slid(found)
+        return self._slid(self._slid_far(found))
 
     def rough_scores(self, similarities: Similarity) -> Float[Tensor, " r"]:
         """As ``_score`` of each, for what is only coarsely in place: with few points and a wide reach."""
@@ -200,6 +202,18 @@ class _Trial:
             difference = float((apart / self._colour_reach).clamp_max(1).mean())
         residual = float(distance[is_inlier].median())
         return Registration(similarity, float(is_inlier.double().mean()), residual, difference)
+
+    def _slid_far(self, found: Registration) -> Registration:
+        """Where a prism may have stopped anywhere along itself, try all along it."""
+        motions = loosest_motions(found.target_from_source, self.source, self.target, self._reach, FIRST_POINTS)
+        tries = [motion(sign * step * self._reach) for motion in motions for step in FAR_STEPS for sign in (-1, 1)]
+        if not tries:
+            return found
+        best = int(self.rough_scores(stacked(tries)).argmax())
+        refined = self.refined(tries[best], LAST_ROUNDS, FIRST_POINTS, is_near=True)
+        if _score(refined) < _score(found) + REPEAT_GAIN:
+            return found
+        return self.refined(refined.target_from_source, LAST_ROUNDS, LAST_POINTS, is_near=True)
 
     def _slid(self, found: Registration) -> Registration:
         """Where the shape hardly resists a motion, let the colours decide how far it goes."""
