@@ -4,8 +4,8 @@ import torch
 
 from recon.arrays import Float, Tensor
 from recon.observations import Observations
-from recon.registration.register import SurfacePoints
 from recon.registration.similarity import Similarity
+from recon.registration.surface_points import SurfacePoints
 from recon.scene import CameraBatch, Capture
 
 MIN_INCIDENCE = 0.2
