@@ -9,8 +9,10 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 import scenes
+from recon.geometry import build_geometry
 from recon.observations import Observations, observe
 from recon.scene import Capture, TriangleMesh
+from recon.settings import FusionSettings
 
 CPU = torch.device("cpu")
 
@@ -34,6 +36,11 @@ def photographed(name: str, rig: str = "cube6", size_px: int = 96, supersample: 
 @cache
 def observed(name: str, rig: str = "cube6", size_px: int = 96, supersample: int = 3) -> Observations:
     return observe(photographed(name, rig, size_px, supersample), CPU)
+
+
+def built(observations: Observations, face_count: int, resolution: int = 96) -> TriangleMesh:
+    """A first mesh by fusion."""
+    return build_geometry(observations, FusionSettings(grid_resolution=resolution), face_count).mesh
 
 
 def as_trimesh(mesh: TriangleMesh) -> trimesh.Trimesh:

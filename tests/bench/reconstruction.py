@@ -3,6 +3,7 @@
     python tests/bench/reconstruction.py                              # every solid, clean and noisy, 512 px, 6 views
     python tests/bench/reconstruction.py --scenes toy --sizes 512 1024 2048 --views 6 12 24 --variants clean
     python tests/bench/reconstruction.py --stages --scenes bowl pan   # what each stage contributes
+    python tests/bench/reconstruction.py --without --scenes toy pan   # what each term of the refinement contributes
 
 One line per run: error against the exact solid, PSNR of twelve pictures that the reconstruction never saw, seconds
 per stage, peak memory.  The first run of a process is warmed up and not printed.
@@ -14,8 +15,11 @@ import resource
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
@@ -26,15 +30,21 @@ from solids import FAULTS, all_scenes, make_captures
 import recon
 from recon.cameras import solve_cameras
 from recon.geometry import build_geometry
+from recon.models.nvdiffrec import start_face_count
 from recon.models.refinement import DEFAULT_FACE_COUNT
-from recon.observations import observe
-from recon.optimise import optimise_mesh
+from recon.observations import Observations, observe
+from recon.optimise import Aims, loop, optimise_mesh, photographs_of, terms
+from recon.optimise.solver import Smoothness
+from recon.optimise.terms import DepthTerm, OutlineTerm
 from recon.pipeline import select_device
 from recon.raster import Rasterizer, select_rasterizer
 from recon.report import Report
 from recon.scene import Capture, TriangleMesh
 from recon.settings import Settings
 from recon.texture import bake_texture
+
+TERMS = ("", "depth", "outlines", "colour", "smoothness", "remeshing")
+"""What can be left out of the refinement; noise alone makes it compare colours, clean depth alone makes it remesh."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +72,93 @@ def run_whole(capture: Capture, truth: Truth, settings: Settings, align: bool) -
     return score(textured, truth, select_rasterizer(settings.raster, device), device, align), report, peak_bytes
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A capture as the refinement gets it."""
+
+    capture: Capture
+    observations: Observations
+    mesh: TriangleMesh
+
+
+def prepare(capture: Capture, settings: Settings, device: torch.device) -> Prepared:
+    """Through the stages before the refinement."""
+    capture = solve_cameras(capture, settings, device)
+    options = settings.nvdiffrec
+    observations = observe(capture, device, options.fusion.denoise)
+    geometry = build_geometry(observations, options.fusion, start_face_count(settings, observations))
+    return Prepared(capture, observations, geometry.mesh)
+
+
+def refined(prepared: Prepared, settings: Settings, raster: Rasterizer, without: str = "") -> TriangleMesh:
+    """The refinement, whole or without one of its terms."""
+    face_count = settings.target_faces or DEFAULT_FACE_COUNT
+    photographs = None
+    if prepared.observations.has_noise and without != "colour":
+        photographs = photographs_of(prepared.capture, prepared.observations)
+    mesh = prepared.mesh
+    if without == "remeshing" and not prepared.observations.has_noise:
+        geometry = build_geometry(prepared.observations, settings.nvdiffrec.fusion, face_count)
+        mesh = geometry.mesh
+    with left_out(without):
+        optimised = optimise_mesh(
+            mesh,
+            prepared.observations,
+            settings.nvdiffrec.optimise,
+            raster,
+            lambda fraction: None,
+            Aims(face_count, photographs),
+        )
+    return optimised.mesh
+
+
+@contextmanager
+def left_out(term: str) -> Iterator[None]:
+    """Make a term weigh nothing (a thousandth, for what the equations need to be solvable)."""
+
+    def no_depth(*parts: Any) -> DepthTerm:
+        found = terms.depth_term(*parts)
+        return replace(found, blocks=0 * found.blocks, pulls=0 * found.pulls)
+
+    def no_outlines(*parts: Any) -> OutlineTerm:
+        found = terms.outline_term(*parts)
+        return replace(found, weights=0 * found.weights)
+
+    def no_smoothness(*parts: Any) -> Smoothness:
+        found = smoothness(*parts)
+        return replace(found, displacement=1e-3 * found.displacement, shape=1e-3 * found.shape)
+
+    smoothness = loop._smoothness
+    instead = {"depth": ("depth_term", no_depth), "outlines": ("outline_term", no_outlines)}
+    instead["smoothness"] = ("_smoothness", no_smoothness)
+    with ExitStack() as stack:
+        if term in instead:
+            stack.enter_context(patch.object(loop, *instead[term]))
+        yield
+
+
 def run_stages(capture: Capture, truth: Truth, settings: Settings) -> Iterator[tuple[str, Score]]:
     """What a mesh scores after fusion, after refinement; each textured in the same way."""
     device = select_device(settings)
     raster = select_rasterizer(settings.raster, device)
-    capture = solve_cameras(capture, settings, device)
-    options = settings.nvdiffrec
-    observations = observe(capture, device, options.fusion.denoise)
-    geometry = build_geometry(observations, options.fusion, settings.target_faces or DEFAULT_FACE_COUNT)
-    yield "geometry", _textured_score(geometry.mesh, capture, truth, settings, raster, device)
-    optimised = optimise_mesh(geometry.mesh, observations, options.optimise, raster, lambda fraction: None)
-    yield "optimise", _textured_score(optimised.mesh, capture, truth, settings, raster, device)
+    prepared = prepare(capture, settings, device)
+    full = build_geometry(prepared.observations, settings.nvdiffrec.fusion, DEFAULT_FACE_COUNT).mesh
+    yield "geometry", _textured_score(full, prepared.capture, truth, settings, raster, device)
+    mesh = refined(prepared, settings, raster)
+    yield "optimise", _textured_score(mesh, prepared.capture, truth, settings, raster, device)
+
+
+def run_without(capture: Capture, truth: Truth, settings: Settings) -> Iterator[tuple[str, Score]]:
+    """What a mesh scores with the whole refinement and without each of its terms."""
+    device = select_device(settings)
+    raster = select_rasterizer(settings.raster, device)
+    prepared = prepare(capture, settings, device)
+    for term in TERMS:
+        if term == "colour" and not prepared.observations.has_noise:
+            continue
+        mesh = refined(prepared, settings, raster, term)
+        label = f"-{term}" if term else "whole"
+        yield label, _textured_score(mesh, prepared.capture, truth, settings, raster, device)
 
 
 def _textured_score(
@@ -101,8 +187,9 @@ def lines(arguments: argparse.Namespace, settings: Settings) -> Iterator[Line]:
         for view_count in arguments.views:
             made = make_captures(arguments.scenes, arguments.variants, size_px, view_count, arguments.cache)
             for (scene, variant), (capture, truth) in made.items():
-                if arguments.stages:
-                    for stage, found in run_stages(capture, truth, settings):
+                if arguments.stages or arguments.without:
+                    parts = run_stages if arguments.stages else run_without
+                    for stage, found in parts(capture, truth, settings):
                         yield Line(scene, variant, size_px, view_count, stage, found, {}, 0)
                     continue
                 if not is_warm:
@@ -141,6 +228,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", choices=["auto", "cuda", "cpu"], default="auto")
     parser.add_argument("--raster", choices=["auto", "nvdiffrast", "torch"], default="auto")
     parser.add_argument("--stages", action="store_true", help="score what each stage contributes")
+    parser.add_argument("--without", action="store_true", help="leave out the refinement's terms one by one")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "meshdrop-bench")
     parser.add_argument("--json", type=Path, help="write every line here as well")
     return parser.parse_args(words)

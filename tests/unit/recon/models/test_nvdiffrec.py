@@ -10,9 +10,9 @@ import geometry_scenes
 import texture_scenes
 from recon.errors import Cancelled
 from recon.models import ModelContext, ModelResult, nvdiffrec
-from recon.models.nvdiffrec import NvdiffrecModel
+from recon.models.nvdiffrec import NO_DEPTH, START_SHARE, NvdiffrecModel, start_face_count
 from recon.scene import Capture, TexturedMesh, TriangleMesh
-from recon.settings import FusionSettings, NvdiffrecSettings, Settings
+from recon.settings import FusionSettings, NvdiffrecSettings, OptimiseSettings, Settings
 
 SETTINGS = Settings(
     device="cpu", target_faces=2000, nvdiffrec=NvdiffrecSettings(fusion=FusionSettings(grid_resolution=48))
@@ -77,7 +77,8 @@ def test_stages_are_entered_in_order_and_facts_are_told() -> None:
     entered: list[tuple[str, float]] = []
     shown: Shown = []
     result = reconstructed(geometry_scenes.photographed("sphere"), entered, shown)
-    assert [len(mesh.faces) for mesh in shown if isinstance(mesh, TriangleMesh)] == [result.facts["face_count"]] * 2
+    face_counts = [len(mesh.faces) for mesh in shown if isinstance(mesh, TriangleMesh)]
+    assert face_counts == [2000 // START_SHARE, result.facts["face_count"]]
     stages = list(dict.fromkeys(stage for stage, _ in entered))
     assert stages == ["geometry", "optimise", "texture"]
     for stage in stages:
@@ -89,6 +90,30 @@ def test_stages_are_entered_in_order_and_facts_are_told() -> None:
     assert result.facts["texture_px"] == 4
     assert [entry.step for entry in result.history] == list(range(len(result.history)))
     assert set(result.history[0].terms) == {"depth_m", "outline_m", "step_m"}
+
+
+def test_clean_depth_asks_for_faces_and_noise_does_not() -> None:
+    """A quarter of the faces at first where depth is clean; all of them under noise, without depth, or on request."""
+    clean = geometry_scenes.observed("sphere")
+    noisy = replace(clean, noise_m=clean.pixel_m)
+    blind = replace(clean, depth_mask=torch.zeros_like(clean.depth_mask))
+    step_count = SETTINGS.nvdiffrec.model_copy(update={"optimise": OptimiseSettings(step_count=3)})
+    counted = SETTINGS.model_copy(update={"nvdiffrec": step_count})
+    given = [start_face_count(SETTINGS, observations) for observations in (clean, noisy, blind)]
+    assert [*given, start_face_count(counted, clean)] == [500, 2000, 2000, 2000]
+
+
+def test_photographs_without_depth_bend_the_hull_and_the_user_is_told() -> None:
+    """Six photographs of a bowl alone: less than three quarters of the hull's error, and a warning what to expect."""
+    capture = geometry_scenes.photographed("bowl", "orbit6", 96)
+    capture = replace(capture, views=tuple(replace(view, depth=None) for view in capture.views))
+    errors = {}
+    for fit in ("balanced", "depth"):
+        context = context_with(lambda stage, fraction: None, [])
+        result = NvdiffrecModel().reconstruct(capture, SETTINGS.model_copy(update={"fit": fit}), context)
+        errors[fit] = geometry_scenes.error_m("bowl", result.textured.mesh).mean()
+        assert (result.warnings == (NO_DEPTH,)) == (fit == "balanced")
+    assert errors["balanced"] < 0.75 * errors["depth"]
 
 
 @pytest.mark.parametrize(

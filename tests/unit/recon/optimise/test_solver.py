@@ -22,12 +22,12 @@ def pulled_by(translation: torch.Tensor) -> DepthTerm:
     normals = MESH.face_normals()
     blocks = torch.eye(3).expand(len(MESH.faces), 3, 3)
     residual_m = -(normals @ translation)
-    return DepthTerm(normals, blocks, residual_m[:, None].expand(-1, 3), 0.0)
+    return DepthTerm(normals, blocks, residual_m[:, None].expand(-1, 3), residual_m**2, 0.0)
 
 
 def nothing_measured() -> DepthTerm:
     count = len(MESH.faces)
-    return DepthTerm(MESH.face_normals(), torch.zeros(count, 3, 3), torch.zeros(count, 3), 0.0)
+    return DepthTerm(MESH.face_normals(), torch.zeros(count, 3, 3), torch.zeros(count, 3), torch.zeros(count), 0.0)
 
 
 def test_the_transposed_operator_is_the_adjoint() -> None:
@@ -82,4 +82,4 @@ def test_fairing_smooths_a_bump() -> None:
 
 def replaced_normals(mesh: TriangleMesh) -> DepthTerm:
     empty = nothing_measured()
-    return DepthTerm(mesh.face_normals(), empty.blocks, empty.pulls, 0.0)
+    return DepthTerm(mesh.face_normals(), empty.blocks, empty.pulls, empty.squares_m2, 0.0)
