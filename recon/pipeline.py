@@ -8,7 +8,7 @@ import torch
 
 from recon.cameras import solve_cameras
 from recon.capture import load_capture
-from recon.errors import GpuUnavailable, ReconError, writing
+from recon.errors import GpuUnavailable, OutOfGpuMemory, ReconError, writing
 from recon.export import write_cameras_json, write_mesh_files
 from recon.models import Model, ModelContext, ModelResult, create_model, release_models
 from recon.previews import write_comparison, write_preview, write_previews
@@ -53,10 +53,11 @@ def _run_stages(
             model = create_model(name)
             model.check_available(settings, device)
             reports.append(_run_model(model, capture, output_dir / name, settings, raster, clock))
-        except ReconError as error:
+        except (ReconError, torch.OutOfMemoryError) as error:
             if index + 1 == len(names) and not reports:
                 raise
-            capture = capture.noting(warnings=(f"The model {name} failed: {error.message}",))
+            reason = error.message if isinstance(error, ReconError) else OutOfGpuMemory().message
+            capture = capture.noting(warnings=(f"The model {name} failed: {reason}",))
     report = Report(
         models=tuple(reports),
         capture=summarise_capture(capture),

@@ -22,7 +22,10 @@ from recon.registration.measured import SilhouetteCheck, measured_points
 from recon.scene import Capture, DepthMap, TriangleMesh, View, batch_cameras
 
 CPU = torch.device("cpu")
-ALTERATIONS = ("removed", "deformed")
+ALTERATIONS = ("removed", "deformed", "torn", "flattened", "dented")
+"""What happens to a third of the surface: cut off by a plane, bent aside and swollen, missing in patches, pressed
+flat, or pushed in and out; see the functions of these names."""
+PATCHES = 7
 SAMPLES = 12_000
 
 
@@ -128,7 +131,8 @@ def drawn_capture(mesh: TriangleMesh, colours_srgb: Float[Tensor, "v 3"], size_p
 def run(case: Case, alteration: str, seed: int, with_colours: bool = True) -> Outcome:
     """Alter, move, register, compare."""
     rng = np.random.default_rng(seed)
-    altered = removed(case.mesh, rng) if alteration == "removed" else deformed(case.mesh, rng)
+    alter = dict(zip(ALTERATIONS, (removed, deformed, torn, flattened, dented), strict=True))
+    altered = alter[alteration](case.mesh, rng)
     source_from_world = random_similarity(rng)
     moved = TriangleMesh(source_from_world.apply(altered.positions_world.double()).float(), altered.faces)
     colours = case.colours_srgb if with_colours else None
@@ -200,3 +204,37 @@ def deformed(mesh: TriangleMesh, rng: np.random.Generator) -> TriangleMesh:
     size = 0.1 * mesh.diagonal_m()
     bulge = mesh.vertex_normals() * (0.3 * torch.sin(6 * share))
     return TriangleMesh(mesh.positions_world + size * (share**0.5 * aside + bulge), mesh.faces)
+
+
+def patch_distance(mesh: TriangleMesh, rng: np.random.Generator) -> Float[Tensor, " v"]:
+    """How far each vertex lies outside random balls that together hold a third of the area, in diagonals."""
+    centres = mesh.positions_world[torch.from_numpy(rng.integers(0, len(mesh.positions_world), PATCHES))]
+    distance = torch.cdist(mesh.positions_world, centres) * torch.from_numpy(rng.uniform(0.7, 1.4, PATCHES)).float()
+    nearest = distance.amin(1) / mesh.diagonal_m()
+    of_face = nearest[mesh.faces].mean(1)
+    order = of_face.argsort()
+    area = mesh.scaled_face_normals().norm(dim=1)[order].cumsum(0)
+    return nearest - of_face[order[torch.searchsorted(area, area[-1] / 3)]]
+
+
+def torn(mesh: TriangleMesh, rng: np.random.Generator) -> TriangleMesh:
+    """The mesh with holes all over."""
+    return TriangleMesh(mesh.positions_world, mesh.faces[patch_distance(mesh, rng)[mesh.faces].mean(1) > 0])
+
+
+def dented(mesh: TriangleMesh, rng: np.random.Generator) -> TriangleMesh:
+    """The mesh with patches pushed in and out along the normals by up to a twentieth of the diagonal."""
+    depth = (-patch_distance(mesh, rng)).clamp_min(0)
+    wave = torch.from_numpy(rng.normal(size=3) * 15).float()
+    inout = torch.sin(mesh.positions_world @ wave / mesh.diagonal_m() + float(rng.uniform(0, 2 * math.pi))).sign()
+    push = 0.05 * mesh.diagonal_m() * inout * (depth / depth.max()) ** 0.5
+    return TriangleMesh(mesh.positions_world + push[:, None] * mesh.vertex_normals(), mesh.faces)
+
+
+def flattened(mesh: TriangleMesh, rng: np.random.Generator) -> TriangleMesh:
+    """The mesh with the third beyond a plane pressed onto it, as a model closes what it does not know."""
+    beyond, normal = third(mesh, rng)
+    height = mesh.positions_world @ normal
+    limit = height[mesh.faces].mean(1)[beyond < 0].amax()
+    flat = torch.minimum(height, limit + 0.05 * (height - limit))
+    return TriangleMesh(mesh.positions_world + (flat - height)[:, None] * normal, mesh.faces)

@@ -61,6 +61,8 @@ def flash_attn_varlen_func(  # noqa: PLR0913, PLR0917 - flash_attn's own signatu
     max_seqlen_k: int,
 ) -> Tensor:
     """Attention within sequences that lie one behind the other, (n, h, d)."""
+    if len(cu_seqlens_q) == 2:  # one object is one sequence: the dense call needs no lengths
+        return flash_attn_func(q[None], k[None], v[None])[0]
     if varlen_attn is not None and q.is_cuda and q.dtype in HALF_PRECISIONS:
         out: Tensor = varlen_attn(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
         return out

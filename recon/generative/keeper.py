@@ -13,7 +13,7 @@ from recon.errors import Cancelled, OutOfGpuMemory
 from recon.generative import gpu_memory
 from recon.generative.inference import GeneratedMesh, RunRecord, generate
 from recon.generative.installation import Installation
-from recon.generative.loading import Pipeline, load_pipeline
+from recon.generative.loading import UPSTREAM_MISTAKES, Pipeline, does_not_work, load_pipeline
 from recon.generative.upstream import UpstreamModules
 from recon.settings import ReconViaGenInstallation, Settings
 
@@ -27,6 +27,8 @@ class _Loaded:
     settings: ReconViaGenInstallation
     device: torch.device
     is_low_vram: bool
+    import_s: float
+    load_s: float
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class RunFacts:
     Attributes:
         was_warm: No weights had to be loaded.
         was_retried: The first try ran out of GPU memory.
+        import_s, load_s: What upstream's code and its weights took to load; 0 when warm.
         peak_bytes: Most GPU memory allocated, weights included; 0 without a GPU.
     """
 
@@ -45,6 +48,7 @@ class RunFacts:
     is_low_vram: bool
     was_warm: bool
     was_retried: bool
+    import_s: float
     load_s: float
     peak_bytes: int
 
@@ -136,10 +140,8 @@ class PipelineKeeper:
         was_warm = self._loaded is not None and self._loaded.is_low_vram == is_low_vram
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        started_s = time.monotonic()
         loaded = self._loaded if was_warm else self._load(settings.installation, device, is_low_vram)
         assert loaded is not None
-        load_s = time.monotonic() - started_s
         try:
             with loaded.modules.active():
                 mesh, record = generate(
@@ -148,8 +150,10 @@ class PipelineKeeper:
         except Cancelled:
             _bring_home(loaded)
             raise
-        except BaseException:  # who knows in which state it is
+        except BaseException as error:  # who knows in which state it is
             self._loaded = None
+            if isinstance(error, UPSTREAM_MISTAKES):
+                raise does_not_work(settings.installation.source_dir, error) from error
             raise
         peak_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
         facts = RunFacts(
@@ -159,7 +163,8 @@ class PipelineKeeper:
             is_low_vram=is_low_vram,
             was_warm=was_warm,
             was_retried=False,
-            load_s=load_s,
+            import_s=0.0 if was_warm else loaded.import_s,
+            load_s=0.0 if was_warm else loaded.load_s,
             peak_bytes=peak_bytes,
         )
         return mesh, facts
@@ -169,10 +174,14 @@ class PipelineKeeper:
         installation = Installation(settings)
         for fault in installation.faults():
             raise fault
+        started_s = time.monotonic()
         modules = UpstreamModules(installation, settings)
         with modules.active():
-            pipeline = load_pipeline(self._import_class(), installation, device, is_low_vram)
-        self._loaded = _Loaded(pipeline, modules, settings, device, is_low_vram)
+            pipeline_class = self._import_class()
+            import_s = time.monotonic() - started_s
+            pipeline = load_pipeline(pipeline_class, installation, device, is_low_vram)
+        load_s = time.monotonic() - started_s - import_s
+        self._loaded = _Loaded(pipeline, modules, settings, device, is_low_vram, import_s, load_s)
         return self._loaded
 
     def _start_timer(self, idle_unload_s: float) -> None:

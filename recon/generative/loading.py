@@ -21,6 +21,9 @@ from recon.generative.installation import INSTALL_HINT, Installation, read_tenso
 UNUSED_VGGT_HEADS = ("camera_head", "point_head", "depth_head", "track_head")
 """The mesh path reads the aggregator's tokens only."""
 
+UPSTREAM_MISTAKES = (AssertionError, AttributeError, ImportError, IndexError, KeyError, TypeError, ValueError)
+"""What upstream's code raises when it does not fit its weights, or is of another revision."""
+
 SHOWN_NAMES = 3
 """Tensor names that an error message lists."""
 
@@ -80,15 +83,19 @@ def load_pipeline(pipeline_class: Any, installation: Installation, device: torch
         raise OutOfGpuMemory("The GPU's memory is not enough for ReconViaGen's weights.") from error
     except RuntimeError as error:  # load_state_dict: shapes differ
         raise InvalidWeights(f"The weights do not fit the model: {str(error)[:300]}") from error
-    except (AttributeError, ImportError, KeyError, TypeError) as error:
-        raise ModelUnavailable(
-            f"The checkout in {installation.source_dir} does not work with these weights: {error!r}.",
-            suggestion=INSTALL_HINT,
-        ) from error
+    except UPSTREAM_MISTAKES as error:
+        raise does_not_work(installation.source_dir, error) from error
     _check_coverage(pipeline, installation)
     pipeline.low_vram = is_low_vram
     pipeline._device = device
     return pipeline
+
+
+def does_not_work(source_dir: Path | None, error: BaseException) -> ModelUnavailable:
+    """Say that it is the checkout, not the job."""
+    return ModelUnavailable(
+        f"The checkout in {source_dir} does not work with these weights: {error!r}.", suggestion=INSTALL_HINT
+    )
 
 
 @contextlib.contextmanager

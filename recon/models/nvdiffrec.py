@@ -7,14 +7,13 @@ needs dozens of views; depth measures the surface, so six are enough and the fie
 import torch
 
 from recon.geometry import build_geometry
-from recon.models.interface import LossEntry, ModelContext, ModelResult
+from recon.models.interface import ModelContext, ModelResult
+from recon.models.refinement import DEFAULT_FACE_COUNT, loss_history, refine_mesh
 from recon.observations import Observations, observe
-from recon.optimise import Aims, OptimisedMesh, PhotoFit, fit_to_photographs, optimise_mesh, photographs_of
-from recon.scene import Capture, TriangleMesh
+from recon.optimise import PhotoFit
+from recon.scene import Capture
 from recon.settings import Settings
 from recon.texture import bake_texture
-
-DEFAULT_FACE_COUNT = 40_000
 
 START_SHARE, MIN_START = 4, 500
 """A first mesh has a quarter of the faces, but so many at least."""
@@ -44,7 +43,7 @@ class NvdiffrecModel:
         context.enter("geometry", 0.3)
         geometry = build_geometry(observations, options.fusion, start_face_count(settings, observations))
         context.show(geometry.mesh)
-        optimised, bent = _refine(geometry.mesh, observations, capture, settings, context)
+        optimised, bent = refine_mesh(geometry.mesh, observations, capture, settings, context)
         mesh = optimised.mesh if bent is None else bent.mesh
         context.show(mesh)
         context.enter("texture", 0.0)
@@ -56,7 +55,7 @@ class NvdiffrecModel:
             context.device,
             lambda fraction: context.enter("texture", fraction),
         )
-        history = tuple(LossEntry("optimise", index, step.terms()) for index, step in enumerate(optimised.history))
+        history = loss_history(optimised)
         facts: dict[str, float | int | str | bool] = {
             "voxel_m": geometry.voxel_m,
             "grid_resolution": geometry.resolution,
@@ -86,29 +85,3 @@ def _bending_warnings(bent: PhotoFit, capture: Capture, observations: Observatio
     if not observations.has_depth:
         return (NO_DEPTH,)
     return (bent.warning(),) if capture.photographs_disagree else ()
-
-
-def _refine(
-    mesh: TriangleMesh, observations: Observations, capture: Capture, settings: Settings, context: ModelContext
-) -> tuple[OptimisedMesh, PhotoFit | None]:
-    """Fit the mesh to the depths and, where ``fit`` says so or there are none, bend it to the photographs."""
-    context.enter("optimise", 0.0)
-    asks = capture.photographs_disagree or not observations.has_depth
-    bends = settings.fit == "photos" or (settings.fit == "balanced" and asks)
-    share = 0.5 if bends else 1.0
-    face_count = settings.target_faces or DEFAULT_FACE_COUNT
-    helps = observations.has_noise and settings.fit != "depth" and not bends
-    optimised = optimise_mesh(
-        mesh,
-        observations,
-        settings.nvdiffrec.optimise,
-        context.raster,
-        lambda fraction: context.enter("optimise", share * fraction),
-        Aims(face_count, photographs_of(capture, observations) if helps else None),
-    )
-    if not bends:
-        return optimised, None
-    bent = fit_to_photographs(
-        optimised.mesh, capture, context.raster, lambda fraction: context.enter("optimise", share * (1 + fraction))
-    )
-    return optimised, bent

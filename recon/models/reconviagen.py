@@ -7,7 +7,6 @@ all models share; what remains its own invention is marked.  See docs/models.md.
 This is the only module that imports ``trellis``.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,15 +22,15 @@ from recon.generative.installation import Installation
 from recon.generative.keeper import PipelineKeeper, RunFacts
 from recon.generative.views import choose_views, model_picture
 from recon.models.completion import CompletedMesh, complete_mesh
-from recon.models.interface import LossEntry, ModelContext, ModelResult
-from recon.models.nvdiffrec import DEFAULT_FACE_COUNT
+from recon.models.interface import ModelContext, ModelResult
+from recon.models.refinement import DEFAULT_FACE_COUNT, loss_history, refine_mesh
 from recon.observations import Observations, observe
-from recon.optimise import optimise_mesh
 from recon.registration import Registration, register, sample_mesh
 from recon.registration.measured import SilhouetteCheck, measured_points
-from recon.scene import Capture, TriangleMesh
+from recon.scene import Capture, TexturedMesh, TriangleMesh
 from recon.settings import Settings
 from recon.texture import bake_texture
+from recon.texture.bake import UnseenColours
 
 GENERATED, OBSERVED, REGISTERED = 0.6, 0.7, 0.85
 """Shares of the geometry stage that are over after each part, for progress."""
@@ -73,7 +72,7 @@ class ReconViaGenModel:
     def reconstruct(self, capture: Capture, settings: Settings, context: ModelContext) -> ModelResult:
         """Generate, register, complete, refine, texture."""
         context.enter("geometry", 0.0)
-        pictures = [model_picture(view) for view in choose_views(capture)]
+        pictures = [model_picture(view) for view in choose_views(capture.photographed())]
         generated, run = self._keeper.generate(
             pictures, settings, context.device, lambda share: context.enter("geometry", GENERATED * share)
         )
@@ -81,44 +80,26 @@ class ReconViaGenModel:
         context.enter("geometry", OBSERVED)
         registration, registered = _register(generated, observations, capture)
         context.enter("geometry", REGISTERED)
-        completed = complete_mesh(
-            registered,
-            observations,
-            settings.nvdiffrec.fusion.grid_resolution,
-            settings.target_faces or DEFAULT_FACE_COUNT,
-        )
+        resolution = settings.nvdiffrec.fusion.grid_resolution
+        face_count = settings.target_faces or DEFAULT_FACE_COUNT
+        completed = complete_mesh(registered, observations, resolution, face_count)
         context.show(completed.mesh)
-        context.enter("optimise", 0.0)
-        optimised = optimise_mesh(
-            completed.mesh,
-            observations,
-            settings.nvdiffrec.optimise,
-            context.raster,
-            lambda fraction: context.enter("optimise", fraction),
-        )
-        context.show(optimised.mesh)
-        context.enter("texture", 0.0)
-        textured = bake_texture(
-            optimised.mesh,
-            capture,
-            settings,
-            context.raster,
-            context.device,
-            lambda fraction: context.enter("texture", fraction),
-            _colours_of(registered, generated.colours_srgb),
-        )
-        history = tuple(
-            LossEntry("optimise", index, {"depth_m": step.depth_m, "outline_m": step.outline_m, "step_m": step.step_m})
-            for index, step in enumerate(optimised.history)
-        )
+        optimised, bent = refine_mesh(completed.mesh, observations, capture, settings, context)
+        mesh = optimised.mesh if bent is None else bent.mesh
+        context.show(mesh)
+        textured = _textured(mesh, capture, settings, context, _colours_of(registered, generated.colours_srgb))
         facts = {
             **_run_facts(run, len(pictures)),
             **_registration_facts(registration, completed),
+            **({} if bent is None else bent.facts()),
             "generated_face_count": int(generated.faces.shape[0]),
             "face_count": int(textured.mesh.faces.shape[0]),
             "texture_px": int(textured.texture_srgb.shape[0]),
         }
-        return ModelResult(textured, history, facts, _warnings(registration, run))
+        warnings = _warnings(registration, run)
+        if bent is not None and capture.photographs_disagree:
+            warnings += (bent.warning(),)
+        return ModelResult(textured, loss_history(optimised), facts, warnings)
 
 
 def _import_pipeline_class() -> Any:
@@ -148,9 +129,7 @@ def _register(
     return registration, TriangleMesh(positions.to(mesh.positions_world), mesh.faces)
 
 
-def _colours_of(
-    mesh: TriangleMesh, colours_srgb: Float[Tensor, "v 3"]
-) -> Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]:
+def _colours_of(mesh: TriangleMesh, colours_srgb: Float[Tensor, "v 3"]) -> UnseenColours:
     """The model's own colours in linear light, by the nearest vertices of its mesh."""
     stride = max(1, len(colours_srgb) // COLOUR_POINTS)  # neighbours in the list are neighbours on the surface
     tree = cKDTree(mesh.positions_world[::stride].detach().cpu().numpy(), balanced_tree=False)
@@ -166,6 +145,21 @@ def _colours_of(
     return look_up
 
 
+def _textured(
+    mesh: TriangleMesh, capture: Capture, settings: Settings, context: ModelContext, unseen_linear: UnseenColours
+) -> TexturedMesh:
+    context.enter("texture", 0.0)
+    return bake_texture(
+        mesh,
+        capture,
+        settings,
+        context.raster,
+        context.device,
+        lambda fraction: context.enter("texture", fraction),
+        unseen_linear,
+    )
+
+
 def _run_facts(run: RunFacts, view_count: int) -> dict[str, float | int | str | bool]:
     return {
         "views_used": view_count,
@@ -174,10 +168,13 @@ def _run_facts(run: RunFacts, view_count: int) -> dict[str, float | int | str | 
         "low_vram": run.is_low_vram,
         "was_warm": run.was_warm,
         "was_retried": run.was_retried,
+        "import_s": round(run.import_s, 3),
         "load_s": round(run.load_s, 3),
         "generate_s": round(run.record.total_s, 3),
         "peak_gpu_bytes": run.peak_bytes,
         "voxel_count": run.record.voxel_count,
+        "sparse_structure_evaluations": run.record.calls["sparse_structure_flow_model"],
+        "slat_evaluations": run.record.calls["slat_flow_model"],
         **{f"{part}_s": round(seconds, 3) for part, seconds in run.record.seconds().items()},
     }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeAlias
 
 import torch
@@ -165,9 +166,15 @@ def conjugate_gradients(
     return solution
 
 
+@cache
+def _side_stream(_: int) -> torch.cuda.Stream:
+    """One for each device: cuBLAS keeps 32 MiB for every stream that it has seen, until the process ends."""
+    return torch.cuda.Stream()
+
+
 def _replay(iterate: Callable[[], None], count: int) -> None:
     """Run a step of fixed shapes, working in place, as a CUDA graph; the first time on its own to warm up."""
-    stream = torch.cuda.Stream()
+    stream = _side_stream(torch.cuda.current_device())
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         iterate()

@@ -4,8 +4,8 @@ import torch
 
 from recon.arrays import Float, Tensor
 from recon.observations import Observations
-from recon.registration.register import SurfacePoints
 from recon.registration.similarity import Similarity
+from recon.registration.surface_points import SurfacePoints
 from recon.scene import CameraBatch, Capture
 
 MIN_INCIDENCE = 0.2
@@ -36,12 +36,26 @@ def measured_points(observations: Observations, capture: Capture, seed: int = 0)
 
 
 def _colours(capture: Capture, height_px: int, width_px: int) -> Float[Tensor, "k h w 3"]:
+    """The photographs on the depths' pixels, where each shows what the depth measured there."""
     pictures = []
     for view in capture.views:
         picture = view.image_srgb.float().cpu().permute(2, 0, 1)[None]
+        if view.image_from_camera is not None:
+            picture = _as_the_camera_sees(picture, view.image_from_camera)
         mode = "area" if picture.shape[2] > height_px else "bilinear"
         pictures.append(torch.nn.functional.interpolate(picture, (height_px, width_px), mode=mode)[0].permute(1, 2, 0))
     return torch.stack(pictures)
+
+
+def _as_the_camera_sees(
+    picture: Float[Tensor, "1 3 h w"], image_from_camera: Float[Tensor, "2 3"]
+) -> Float[Tensor, "1 3 h w"]:
+    """Undo the similarity between a photograph and its depth image."""
+    height, width = picture.shape[2:]
+    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    place_px = torch.stack([x, y, torch.ones_like(x)], -1) @ image_from_camera.float().cpu().T
+    place = 2 * place_px / torch.tensor([width, height]) - 1
+    return torch.nn.functional.grid_sample(picture, place[None], padding_mode="border", align_corners=False)
 
 
 class SilhouetteCheck:

@@ -47,8 +47,21 @@ class Similarity:
         matrix[..., 3, 3] = 1.0
         return matrix
 
+    def double(self) -> "Similarity":
+        """In double precision."""
+        return Similarity(self.scale.double(), self.rotation.double(), self.offset.double())
+
     def __getitem__(self, index: Tensor | int) -> "Similarity":
         return Similarity(self.scale[index], self.rotation[index], self.offset[index])
+
+
+def stacked(similarities: list[Similarity]) -> Similarity:
+    """Several as one batch."""
+    return Similarity(
+        torch.stack([item.scale for item in similarities]),
+        torch.stack([item.rotation for item in similarities]),
+        torch.stack([item.offset for item in similarities]),
+    )
 
 
 def fit_similarity(

@@ -30,7 +30,8 @@ from solids import FAULTS, all_scenes, make_captures
 import recon
 from recon.cameras import solve_cameras
 from recon.geometry import build_geometry
-from recon.models.nvdiffrec import DEFAULT_FACE_COUNT, start_face_count
+from recon.models.nvdiffrec import start_face_count
+from recon.models.refinement import DEFAULT_FACE_COUNT
 from recon.observations import Observations, observe
 from recon.optimise import Aims, loop, optimise_mesh, photographs_of, terms
 from recon.optimise.solver import Smoothness

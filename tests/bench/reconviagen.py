@@ -9,38 +9,35 @@ voxels instead of a sixth of all, and, for the stages that follow, the teapot's 
 scaled and swollen by up to 1 % here and there) instead of noise.  Speed and memory mean something; shapes do not.
 """
 
+import argparse
+import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import numpy as np
 import torch
 
 REPOSITORY = Path(__file__).parents[2]
 sys.path.insert(0, str(REPOSITORY))
 sys.path.insert(0, str(REPOSITORY / "tests"))
-sys.path.insert(0, str(REPOSITORY / "examples"))
 
-import teapot
 import trellis_checkpoint
+import typical_shapes
 from recon import reconstruct
-from recon.frames import rotation_from_vector
-from recon.generative import keeper
 from recon.generative.installation import Installation
 from recon.generative.upstream import UpstreamModules
-from recon.geometry.grid import enclosing_grid
-from recon.geometry.isosurface import extract_surface
 from recon.models.registry import create_model
-from recon.remesh import keep_solid_pieces
 from recon.settings import ReconViaGenInstallation, Settings
+from served import served
 
 CUDA = torch.device("cuda")
-SHOWN = ("load_s", "generate_s", "vggt_s", "image_cond_model_s", "sparse_structure_flow_model_s", "slat_flow_model_s",
-         "slat_decoder_mesh_s", "voxel_count", "generated_face_count", "registration_inlier_fraction", "was_warm",
-         "was_retried", "low_vram", "attention", "sparse_convolution")  # fmt: skip
+SHOWN = ("import_s", "load_s", "generate_s", "vggt_s", "image_cond_model_s", "sparse_structure_flow_model_s",
+         "slat_flow_model_s", "slat_decoder_mesh_s", "peak_gpu_bytes", "voxel_count", "generated_face_count",
+         "registration_inlier_fraction", "was_warm", "was_retried", "low_vram", "attention",
+         "sparse_convolution")  # fmt: skip
 
 
 def say(text: str) -> None:
@@ -66,47 +63,6 @@ def ensure_weights(installation: ReconViaGenInstallation) -> None:
         say(f"fault: {fault}")
 
 
-def shell(_: object, __: object, occupancy: torch.Tensor) -> torch.Tensor:
-    """About ten thousand occupied voxels instead of what random weights give."""
-    size = occupancy.shape[-1]
-    steps = torch.arange(size, device=occupancy.device) - (size - 1) / 2
-    radius = torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij")).square().sum(0).sqrt()
-    return (0.5 - (radius - 0.44 * size).abs()).expand_as(occupancy).to(occupancy.dtype)
-
-
-def generated_teapot() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Vertices, faces and colours as a good model would answer: in a frame of its own, not quite exact."""
-    low, high = torch.tensor([-0.17, -0.12, -0.01]), torch.tensor([0.17, 0.12, 0.2])
-    grid = enclosing_grid(low, high, 360)
-    positions = grid.positions_world().double().numpy()
-    field = torch.from_numpy(np.concatenate([teapot.signed_distance_m(part) for part in np.array_split(positions, 64)]))
-    mesh = keep_solid_pieces(extract_surface(field.float().view(grid.shape) + 1e-9, grid))
-    colours = torch.from_numpy(np.asarray(teapot.albedo_srgb(mesh.positions_world.double().numpy()))).float()
-    waves = torch.sin(40 * mesh.positions_world).prod(1, keepdim=True)
-    swollen = mesh.positions_world + 0.004 * waves * mesh.vertex_normals()
-    turn = rotation_from_vector(torch.tensor([0.7, -1.1, 0.4]))
-    middle = (swollen.amax(0) + swollen.amin(0)) / 2
-    return (swollen - middle) @ turn.T * 2.6, mesh.faces, torch.cat([colours, torch.zeros_like(colours)], 1)
-
-
-def typical(load: Any) -> Any:
-    """A loader whose pipelines find a usual number of voxels and answer with the teapot."""
-    vertices, faces, attributes = (item.cuda() for item in generated_teapot())
-    say(f"stand-in for the generated mesh: {len(faces)} faces")
-
-    def answer(_: object, __: object, meshes: list[Any]) -> list[Any]:
-        meshes[0].vertices, meshes[0].faces, meshes[0].vertex_attrs = vertices, faces, attributes
-        return meshes
-
-    def load_typical(*arguments: Any) -> Any:
-        pipeline = load(*arguments)
-        pipeline.models["sparse_structure_decoder"].register_forward_hook(shell)
-        pipeline.models["slat_decoder_mesh"].register_forward_hook(answer)
-        return pipeline
-
-    return load_typical
-
-
 def run(capture: Path, settings: Settings, title: str) -> None:
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
@@ -128,24 +84,62 @@ def run(capture: Path, settings: Settings, title: str) -> None:
     )
 
 
-def main() -> None:
-    weights_dir = Path(sys.argv[1])
-    capture = Path(sys.argv[2]) if len(sys.argv) > 2 else REPOSITORY / "examples" / "captures" / "teapot"
-    installation = ReconViaGenInstallation(
-        source_dir=Path(os.environ["MESHDROP_RECONVIAGEN__SOURCE_DIR"]), weights_dir=weights_dir
-    )
-    say(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
-    ensure_weights(installation)
-    keeper.load_pipeline = typical(keeper.load_pipeline)
+def as_jobs(capture: Path, installation: ReconViaGenInstallation, count: int) -> None:
+    """Jobs one after the other on a real daemon with a real worker process: seconds from claimed to published."""
+    say(f"jobs of a new worker, low_vram = {installation.low_vram}")
+    with TemporaryDirectory() as folder:
+        base = Path(folder)
+        tables = {
+            "worker": {"entry": "recon:reconstruct", "preload": ["recon", "typical_shapes"]},
+            "reconviagen": installation.model_dump(mode="json"),
+        }
+        with served(base, **tables) as share:
+            share.until(lambda: share.supervisor.dispatch.executors[0].is_idle, 120)
+            for number in range(count):
+                name = f"job{number}"
+                shutil.copytree(capture, base / name)
+                (base / name / "job.toml").write_text('model = "reconviagen"\non_low_quality = "keep"\n')
+                (base / name / "READY").touch()
+                (base / name).rename(share.config.inbox / name)
+                share.until(lambda name=name: not share.store.active() and name in share.states(), 300)  # type: ignore[misc]
+                job = share.job(name)
+                at_s = {event.to_state: event.at_s for event in share.store.events(job.job_id)}
+                steps = ", ".join(f"{state} {at_s[state] - at_s['queued']:.2f}" for state in list(at_s)[1:])
+                starts = share.supervisor.dispatch.executors[0].start_count
+                say(f"job {number}, seconds since it was claimed: {steps} (worker starts {starts})")
+                if job.state == "failed":
+                    raise RuntimeError((share.config.failed / name / "error.json").read_text())
+                quality = json.loads((share.config.done / name / "results/reconviagen/quality.json").read_text())
+                say(f"  stages: {quality['seconds_per_stage']}")
+                say("  facts: " + ", ".join(f"{fact} {quality['facts'][fact]}" for fact in SHOWN))
+
+
+def directly(capture: Path, installation: ReconViaGenInstallation) -> None:
+    """In this process, and with the weights loaded again from the page cache."""
     settings = Settings(model="reconviagen", installation=installation)
-    for title in ("cold", "warm", "warm again"):
+    for title in ("cold", "warm"):
         run(capture, settings, title)
     create_model("reconviagen").release()
     run(capture, settings, "weights loaded again, from the page cache")
-    create_model("reconviagen").release()
-    low = settings.model_copy(update={"installation": installation.model_copy(update={"low_vram": "on"})})
-    for title in ("low VRAM, loading", "low VRAM, warm"):
-        run(capture, low, title)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights_dir", type=Path)
+    parser.add_argument("capture", type=Path, nargs="?", default=REPOSITORY / "examples" / "captures" / "teapot")
+    parser.add_argument("--direct", action="store_true")
+    options = parser.parse_args()
+    installation = ReconViaGenInstallation(
+        source_dir=Path(os.environ["MESHDROP_RECONVIAGEN__SOURCE_DIR"]), weights_dir=options.weights_dir
+    )
+    say(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
+    ensure_weights(installation)
+    faces = typical_shapes.ensure_mesh(options.weights_dir / "typical.pt")
+    say(f"stand-in for the generated mesh: {faces} faces")
+    as_jobs(options.capture, installation, 4)
+    as_jobs(options.capture, installation.model_copy(update={"low_vram": "on"}), 2)
+    if options.direct:
+        directly(options.capture, installation)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Registration against known answers: how often, how exactly, how fast.
 
-    python tests/bench/registration.py [--trials 200] MESH[=CAPTURE] ...
+    python tests/bench/registration.py [--trials 200] [--seed 0] MESH[=CAPTURE] ...
 
-Every trial takes a mesh, removes or deforms a third of its surface, moves it by a random similarity and registers it
-back to depth points: those of CAPTURE (a job folder with cameras), or drawn from the mesh by six cameras around it.
+Every trial takes a mesh, removes or deforms a third of its surface in one of five ways, moves it by a random
+similarity and registers it back to depth points: those of CAPTURE (a job folder with cameras), or drawn from the mesh
+by six cameras around it.
 A trial succeeds with the rotation within 1 degree, the scale within 1 % and the offset within 1 % of the diagonal.
 Without arguments the analytic solids of tests/shapes.py are used.
 """
@@ -30,15 +31,15 @@ def cases(arguments: list[str]) -> Iterator[trials.Case]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=200, help="in all, shared by the meshes and both alterations")
-    parser.add_argument("--first", type=int, default=0, help="number of the first trial, to share them among processes")
+    parser.add_argument("--trials", type=int, default=200, help="in all, shared by the meshes and alterations")
+    parser.add_argument("--seed", type=int, default=0, help="of the first trial; those of the others follow it")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("meshes", nargs="*")
     options = parser.parse_args()
     torch.set_num_threads(1)
     loaded = list(cases(options.meshes))
     outcomes = []
-    for index in range(options.first, options.first + options.trials):
+    for index in range(options.seed, options.seed + options.trials):
         case = loaded[index % len(loaded)]
         alteration = trials.ALTERATIONS[index // len(loaded) % len(trials.ALTERATIONS)]
         outcome = trials.run(case, alteration, seed=index)

@@ -38,7 +38,8 @@ class SparseStructureDecoder(Part):
 
 class SLatMeshDecoder(Part):
     def forward(self, voxels: torch.Tensor) -> list["MeshExtractResult"]:
-        return [MeshExtractResult(*ball_mesh())]
+        vertices, faces, attributes = ball_mesh()
+        return [MeshExtractResult(vertices * self.weight[0], faces[: len(faces) * bool(self.weight[0])], attributes)]
 
 
 class MeshExtractResult:

@@ -103,13 +103,22 @@ def test_cancelling_at_any_stage_passes_through(tmp_path: Path, stage: str, sett
 
 
 @pytest.mark.parametrize("failing", pipeline.BOTH)
-def test_one_models_failure_does_not_lose_the_other(models: dict[str, FakeModel], tmp_path: Path, failing: str) -> None:
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OutOfGpuMemory("too little memory"), "too little memory"),
+        (torch.OutOfMemoryError("CUDA out of memory"), OutOfGpuMemory().message),
+    ],
+)
+def test_one_models_failure_does_not_lose_the_other(
+    models: dict[str, FakeModel], tmp_path: Path, failing: str, error: Exception, reason: str
+) -> None:
     """Of two models the one that works is reported; a warning says why the other failed."""
-    models[failing] = FakeModel(failing, OutOfGpuMemory("too little memory"))
+    models[failing] = FakeModel(failing, error)
     report = pipeline.run(meshes.box_capture(), tmp_path, BOTH, silent)
     (survivor,) = [name for name in pipeline.BOTH if name != failing]
     assert [model.model for model in report.models] == [survivor]
-    assert f"The model {failing} failed: too little memory" in report.capture.warnings
+    assert f"The model {failing} failed: {reason}" in report.capture.warnings
     assert (tmp_path / survivor / "mesh.ply").exists()
 
 

@@ -45,6 +45,15 @@ def test_sequences_do_not_see_each_other(qkv: torch.Tensor) -> None:
         torch.testing.assert_close(found, wanted)
 
 
+def test_one_sequence_is_dense_attention(qkv: torch.Tensor) -> None:
+    """A single sequence, as a job of one object has, needs no bookkeeping of lengths."""
+    flat = qkv[0]
+    q, k, v = flat.unbind(1)
+    starts = torch.tensor([0, 7], dtype=torch.int32)
+    found = attention.flash_attn_varlen_kvpacked_func(q, flat[:, 1:], starts, starts, 7, 7)
+    torch.testing.assert_close(found, expected(q, k, v))
+
+
 def test_an_installed_flash_attn_serves_half_precision_on_a_card_only() -> None:
     """On a processor ours runs even when flash_attn is there; every function has a place in the module."""
     installed = ModuleType("flash_attn")

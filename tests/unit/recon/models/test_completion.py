@@ -9,6 +9,7 @@ import geometry_scenes
 import scenes
 from recon.models.completion import CompletedMesh, complete_mesh
 from recon.observations import Observations, observe
+from recon.quality.topology import check_mesh
 from recon.scene import TriangleMesh
 from texture_scenes import ball
 
@@ -53,6 +54,15 @@ def test_seen_free_space_stays_free() -> None:
     radius, height = arms.norm(dim=1) / RADIUS_M, arms[:, 2] / RADIUS_M
     assert radius[height > 0].max() < 1.01
     assert radius[height < -0.9].max() > 1.03
+
+
+def test_a_surface_that_nearly_agrees_makes_no_tunnels() -> None:
+    """A generated ball that ripples by one per cent about the true one gives a ball, not a sponge."""
+    ball_mesh = generated(1.0)
+    ripples = torch.sin(150 * ball_mesh.positions_world).sum(1, keepdim=True)
+    rippled = ball_mesh.positions_world + 0.001 * ripples * ball_mesh.vertex_normals()
+    mesh = complete_mesh(TriangleMesh(rippled, ball_mesh.faces), seen_from_above(), 96, 20_000).mesh
+    assert check_mesh(mesh, flipped_face_count=0).genus == 0
 
 
 def test_no_two_vertices_share_a_position() -> None:

@@ -165,7 +165,6 @@ def test_idle_weights_are_unloaded(weights_dir: Path, monkeypatch: pytest.Monkey
     settings = trellis_stand_in.settings_for(weights_dir, idle_unload_s=0.2)
     model = ReconViaGenModel()
     generate(model, settings)
-    given_back.clear()
     patience_s = time.monotonic() + 10
     while not given_back and time.monotonic() < patience_s:
         time.sleep(0.02)
@@ -292,19 +291,36 @@ def test_weights_of_another_model_are_refused(weights_dir: Path, fault: Callable
     surroundings.assert_untouched()
 
 
-@pytest.mark.parametrize(("file", "weight"), [("sparse_structure_decoder.safetensors", torch.nan)])
-def test_numbers_that_are_not_finite_are_an_error(weights_dir: Path, file: str, weight: float) -> None:
-    """MODEL_DIVERGED, and the pipeline is thrown away: who knows in which state it is."""
+@pytest.mark.parametrize(
+    ("file", "weight", "words"),
+    [
+        ("sparse_structure_decoder.safetensors", torch.nan, "not a number"),
+        (MESH_DECODER, torch.nan, "not finite"),
+        ("sparse_structure_decoder.safetensors", 0.0, "shape is empty"),
+        (MESH_DECODER, 0.0, "mesh is empty"),
+    ],
+)
+def test_what_is_no_shape_is_an_error(weights_dir: Path, file: str, weight: float, words: str) -> None:
+    """MODEL_DIVERGED where upstream would go on or fail somewhere deep inside."""
     save_file({"weight": torch.full((4,), weight)}, weights_dir / CKPTS / file)
-    with pytest.raises(Diverged, match="not a number"):
+    with pytest.raises(Diverged, match=words):
         reconstruct(ReconViaGenModel(), trellis_stand_in.settings_for(weights_dir))
 
 
-def test_an_empty_shape_is_an_error(weights_dir: Path) -> None:
-    """MODEL_DIVERGED where upstream would fail somewhere deep inside."""
-    save_file({"weight": torch.zeros(4)}, weights_dir / CKPTS / "sparse_structure_decoder.safetensors")
-    with pytest.raises(Diverged, match="shape is empty"):
-        reconstruct(ReconViaGenModel(), trellis_stand_in.settings_for(weights_dir))
+def test_a_checkout_that_stumbles_is_named(weights_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake inside upstream's code is the installation's: MODEL_UNAVAILABLE, and the next job works."""
+    model, settings = ReconViaGenModel(), trellis_stand_in.settings_for(weights_dir)
+
+    def stumble(*_: object) -> None:
+        raise KeyError("mesh")
+
+    surroundings = Surroundings()
+    with monkeypatch.context() as patched:
+        patched.setattr(keeper, "generate", stumble)
+        with pytest.raises(ModelUnavailable, match=r"does not work with these weights: KeyError\('mesh'\)"):
+            reconstruct(model, settings)
+    surroundings.assert_untouched()
+    generate(model, settings)
 
 
 def test_a_capture_without_depth_is_refused(weights_dir: Path) -> None:

@@ -43,3 +43,25 @@ def test_outlines_match_where_the_mesh_is_right() -> None:
     assert values[0] > 0.88
     assert values[2] < values[0] - 0.1
     assert values[-1] < 0.02
+
+
+def test_colours_are_taken_where_the_photograph_shows_the_point() -> None:
+    """Photographs that were moved against their depths give the points the colours that they had."""
+    observations, capture = geometry_scenes.observed("toy"), geometry_scenes.photographed("toy")
+    shift_px = 6
+    moved = replace(
+        capture,
+        views=tuple(
+            replace(
+                view,
+                image_srgb=view.image_srgb.roll((shift_px, 2 * shift_px), (0, 1)),
+                image_from_camera=torch.tensor([[1.0, 0.0, 2.0 * shift_px], [0.0, 1.0, shift_px]]),
+            )
+            for view in capture.views
+        ),
+    )
+    wanted, found = measured_points(observations, capture), measured_points(observations, moved)
+    assert wanted.colours_srgb is not None
+    assert found.colours_srgb is not None
+    torch.testing.assert_close(found.positions, wanted.positions)
+    torch.testing.assert_close(found.colours_srgb, wanted.colours_srgb, atol=1e-4, rtol=0)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from recon.frames import rotation_from_vector
 from recon.registration import Similarity, fit_similarity
+from recon.registration.similarity import stacked
 
 numbers = st.floats(-3, 3, allow_nan=False)
 vectors = st.tuples(numbers, numbers, numbers)
@@ -68,3 +69,11 @@ def test_many_are_fitted_at_once() -> None:
     for index in range(2):
         alone = fit_similarity(source[index], target[index], weights[index])
         torch.testing.assert_close(both[index].matrix(), alone.matrix())
+
+
+@given(st.lists(similarities(), min_size=1, max_size=4))
+def test_a_stack_is_its_parts(parts: list[Similarity]) -> None:
+    """Several as one batch move points as each does alone."""
+    points = some_points()
+    batch = stacked(parts).apply(points.expand(len(parts), -1, -1))
+    torch.testing.assert_close(batch, torch.stack([part.apply(points) for part in parts]))

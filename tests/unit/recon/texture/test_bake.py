@@ -9,7 +9,15 @@ import torch
 import scenes
 import texture_scenes
 from recon.colour import srgb_from_linear
-from recon.scene import TEXEL_EMPTY, TEXEL_FILLED, TEXEL_OBSERVED, Capture, TexturedMesh, TriangleMesh
+from recon.scene import (
+    TEXEL_EMPTY,
+    TEXEL_FILLED,
+    TEXEL_GENERATED,
+    TEXEL_OBSERVED,
+    Capture,
+    TexturedMesh,
+    TriangleMesh,
+)
 from recon.settings import Settings
 from recon.texture import bake_texture
 from recon.texture.atlas import build_atlas
@@ -66,6 +74,38 @@ def test_coverage_says_what_the_camera_saw() -> None:
     assert (mark[~is_front & texels.is_inside] == TEXEL_FILLED).all()
     assert (mark[~texels.is_inside] == TEXEL_EMPTY).all()
     assert int((textured.coverage != TEXEL_EMPTY).sum()) == int(texels.is_inside.sum())
+
+
+def test_a_models_own_colours_stay_where_no_photograph_looks() -> None:
+    """With ``unseen_linear`` the hidden sides have exactly the model's colours, marked generated; the front its own."""
+    mesh = texture_scenes.box()
+    low, high = mesh.bounds_world()
+    capture = Capture((texture_scenes.box_front_view(),), "analytic")
+    settings = Settings(texture_px=256)
+
+    def position_colours(positions_world: torch.Tensor) -> torch.Tensor:
+        return 0.1 + 0.8 * (positions_world - low) / (high - low)
+
+    textured = bake_texture(
+        mesh,
+        capture,
+        settings,
+        texture_scenes.rasterizer(),
+        texture_scenes.CPU,
+        lambda fraction: None,
+        position_colours,
+    )
+    texels = locate_texels(mesh, build_atlas(mesh, 256))
+    mark = textured.coverage.view(-1)[texels.index]
+    assert set(mark[texels.is_inside].tolist()) == {TEXEL_OBSERVED, TEXEL_GENERATED}
+    shown = textured.texture_srgb.view(-1, 3)[texels.index]
+    generated = mark == TEXEL_GENERATED
+    expected = srgb_from_linear(position_colours(texels.positions_world))
+    torch.testing.assert_close(shown[generated], expected[generated], atol=1e-3, rtol=0)
+    plain = baked(mesh, capture)
+    seen = plain.coverage == TEXEL_OBSERVED
+    assert torch.equal(seen, textured.coverage == TEXEL_OBSERVED)
+    assert (textured.texture_srgb - plain.texture_srgb)[seen].abs().mean() < 0.01
 
 
 def test_filled_sides_continue_the_front() -> None:
