@@ -29,6 +29,8 @@ _SAMPLE_COUNT = 40_000
 _COARSE_SILHOUETTE, _FINE_SILHOUETTE = 0.2, 0.02
 """Silhouettes hold thin objects, which depth alone cannot; but noise at the rim biases them: less at the end."""
 _COARSE_STEPS, _FINE_STEPS = 20, 8
+_NEAR = 0.3
+"""Cameras whose surfaces lie apart by less than this share of the last width need no coarse steps to come within it."""
 _LARGEST_SHIFT = 0.5
 """Refinement that moves points by more of the object's radius has followed noise along a motion that the views leave
 undecided, such as a turn of a ball."""
@@ -126,16 +128,18 @@ def refine_poses(given: RigState, views: Views) -> Refinement:
     """
     size = measure_size(given, views)
     fine_width = max(2 * size.noise, 0.4 * size.pixel)
-    basis = free_unknowns(given.count, ROTATION, TRANSLATION)
-    coarse = fewer_samples(views, 1500)
-    widths = geometric(max(0.3 * size.radius, 2 * fine_width), fine_width, _COARSE_STEPS)
-    state = settle(given, coarse, Weighting(fine_width, _COARSE_SILHOUETTE), basis, widths)
+    reach = 0.1 * size.radius + 3 * fine_width
+    before = measure_disagreement(given, views, reach)
+    basis, state = free_unknowns(given.count, ROTATION, TRANSLATION), given
+    if before.median > _NEAR * fine_width:
+        widths = geometric(max(0.3 * size.radius, 2 * fine_width), fine_width, _COARSE_STEPS)
+        coarse = fewer_samples(views, 1500)
+        state = settle(state, coarse, Weighting(fine_width, _COARSE_SILHOUETTE), basis, widths)
     state = settle(state, views, Weighting(fine_width, _FINE_SILHOUETTE), basis, [fine_width] * _FINE_STEPS)
     state = state.in_frame_of(given, size.distance)
-    reach = 0.1 * size.radius + 3 * fine_width
     return Refinement(
         state,
-        measure_disagreement(given, views, reach),
+        before,
         measure_disagreement(state, views, reach),
         _placement_shift(given, state, views),
         _tolerance(size, views),
