@@ -9,8 +9,8 @@ import torch
 from recon.geometry import build_geometry
 from recon.models.interface import LossEntry, ModelContext, ModelResult
 from recon.observations import Observations, observe
-from recon.optimise import OptimisedMesh, PhotoFit, fit_to_photographs, optimise_mesh
-from recon.scene import Capture, TriangleMesh
+from recon.optimise import THROWAWAY_TEXTURE_PX, OptimisedMesh, PhotoFit, fit_to_photographs, optimise_mesh
+from recon.scene import Capture, TexturedMesh, TriangleMesh
 from recon.settings import Settings
 from recon.texture import bake_texture
 
@@ -82,7 +82,16 @@ def _refine(
     )
     if not bends:
         return optimised, None
+
+    def paint(mesh: TriangleMesh, capture: Capture) -> TexturedMesh:
+        small = settings.model_copy(update={"texture_px": THROWAWAY_TEXTURE_PX})
+        return bake_texture(mesh, capture, small, context.raster, context.device, lambda fraction: None)
+
     bent = fit_to_photographs(
-        optimised.mesh, capture, context.raster, lambda fraction: context.enter("optimise", share * (1 + fraction))
+        optimised.mesh,
+        capture,
+        context.raster,
+        paint,
+        lambda fraction: context.enter("optimise", share * (1 + fraction)),
     )
     return optimised, bent
