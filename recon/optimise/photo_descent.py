@@ -123,9 +123,8 @@ class _Pictures:
     def difference(
         self, textured: TexturedMesh, positions_world: Float[Tensor, "v 3"], raster: Rasterizer
     ) -> Float[Tensor, ""]:
-        """Mean over the views of the logarithm of their mean squared difference on the object's own pixels.
+        """Mean over the views of their mean squared difference on the object's own pixels, as quality measures it.
 
-        The logarithm weighs every photograph by how well it can be matched, as least squares with unknown noise does.
         Every drawing looks through other places of the pixels: a texture cannot learn what single rays meet.
         """
         chosen = torch.randperm(self._cameras.count, generator=self._generator)[:_VIEWS_PER_STEP]
@@ -136,7 +135,7 @@ class _Pictures:
         squared = ((drawn[..., :3] - photographs[..., :3]) ** 2).mean(-1)
         own = (drawn[..., 3] > 0.5) | (photographs[..., 3] > 0.5)
         mean: Tensor = squared.sum((1, 2)) / own.sum((1, 2)).clamp_min(1)
-        return (mean + 1e-6).log().mean()
+        return mean.mean()
 
 
 def _selected(cameras: CameraBatch, chosen: Tensor, offset_px: Float[Tensor, "k 2"]) -> CameraBatch:
