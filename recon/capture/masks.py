@@ -10,6 +10,7 @@ from recon.arrays import Bool, Float, Tensor
 from recon.capture.outline_cut import find_photographed_outline
 from recon.capture.studio_background import find_studio_object
 from recon.capture.table_plane import find_table_objects
+from recon.capture.view_table import find_object_on_table
 from recon.errors import InvalidOptions, ObjectNotFound
 from recon.scene import Camera, DepthMap
 
@@ -57,7 +58,8 @@ def find_masks(views: Sequence[MaskSources], background: str) -> list[ObjectMask
     Args:
         views: What each view offers.
         background: settings.background; "auto" tries, per view: alpha, mask file, depth that was kept for the object
-            alone, the table under the object (in the depths of all views together), plain background.
+            alone, the table under the object (in the depths of all views together), plain background, the table in
+            the view's own depth.
 
     Raises:
         ObjectNotFound: No source tells object from background, or a mask is empty; names the view.
@@ -68,6 +70,8 @@ def find_masks(views: Sequence[MaskSources], background: str) -> list[ObjectMask
         found = [mask or table for mask, table in zip(found, _find_on_table(views), strict=True)]
     if background in {"auto", "plain"}:
         found = [mask or _find_on_plain(view) for mask, view in zip(found, views, strict=True)]
+    if background in {"auto", "table"}:
+        found = [mask or _find_on_own_table(view) for mask, view in zip(found, views, strict=True)]
     for view, mask in zip(views, found, strict=True):
         if mask is None:
             _raise_not_found(view, background)
@@ -114,6 +118,12 @@ def _find_on_table(views: Sequence[MaskSources]) -> list[ObjectMask | None]:
 def _find_on_plain(view: MaskSources) -> ObjectMask | None:
     found = find_studio_object(view.image_srgb)
     return ObjectMask(found.coverage, "plain", found.image_srgb) if found else None
+
+
+def _find_on_own_table(view: MaskSources) -> ObjectMask | None:
+    """The object on its table in one view: less sure than in all together, but no camera is needed."""
+    coverage = None if view.depth is None or view.camera else find_object_on_table(view.depth)
+    return None if coverage is None else ObjectMask(_at_size_of(view, coverage), "table", view.image_srgb)
 
 
 def covers_only_object(valid_mask: Bool[Tensor, "h w"]) -> bool:
