@@ -58,8 +58,8 @@ def find_masks(views: Sequence[MaskSources], background: str) -> list[ObjectMask
     Args:
         views: What each view offers.
         background: settings.background; "auto" tries, per view: alpha, mask file, depth that was kept for the object
-            alone, the table under the object (in the depths of all views together), plain background, the table in
-            the view's own depth.
+            alone, the table under the object (in the depths of all views together, or without cameras in each view's
+            own), plain background.
 
     Raises:
         ObjectNotFound: No source tells object from background, or a mask is empty; names the view.
@@ -68,10 +68,10 @@ def find_masks(views: Sequence[MaskSources], background: str) -> list[ObjectMask
     found = [_find_stated_mask(view, background) for view in views]
     if None in found and background in {"auto", "table"}:
         found = [mask or table for mask, table in zip(found, _find_on_table(views), strict=True)]
+    if None in found and background in {"auto", "table"}:
+        found = _or_own_tables(found, views)
     if background in {"auto", "plain"}:
         found = [mask or _find_on_plain(view) for mask, view in zip(found, views, strict=True)]
-    if background in {"auto", "table"}:
-        found = [mask or _find_on_own_table(view) for mask, view in zip(found, views, strict=True)]
     for view, mask in zip(views, found, strict=True):
         if mask is None:
             _raise_not_found(view, background)
@@ -120,10 +120,16 @@ def _find_on_plain(view: MaskSources) -> ObjectMask | None:
     return ObjectMask(found.coverage, "plain", found.image_srgb) if found else None
 
 
-def _find_on_own_table(view: MaskSources) -> ObjectMask | None:
-    """The object on its table in one view: less sure than in all together, but no camera is needed."""
-    coverage = None if view.depth is None or view.camera else find_object_on_table(view.depth)
-    return None if coverage is None else ObjectMask(_at_size_of(view, coverage), "table", view.image_srgb)
+def _or_own_tables(found: list[ObjectMask | None], views: Sequence[MaskSources]) -> list[ObjectMask | None]:
+    """The object on its table in each view's own depth, where no camera is known and every view shows the table."""
+    masks = list(found)
+    for index, view in enumerate(views):
+        if masks[index] is None:
+            coverage = None if view.depth is None or view.camera else find_object_on_table(view.depth)
+            if coverage is None:
+                return found
+            masks[index] = ObjectMask(_at_size_of(view, coverage), "table", view.image_srgb)
+    return masks
 
 
 def covers_only_object(valid_mask: Bool[Tensor, "h w"]) -> bool:
