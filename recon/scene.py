@@ -88,12 +88,15 @@ class DepthMap:
         valid_mask: Where something was measured; values elsewhere mean nothing.
         is_relative: True until the cameras stage has found what the codes mean.
         step_z: Smallest difference the file format can express, in the unit of ``depth_z``.
+        may_be_disparity: The codes were taken for depth counted down from white, but nothing says that they are not
+            disparity; the cameras stage tries both.
     """
 
     depth_z: Float[Tensor, "h w"]
     valid_mask: Bool[Tensor, "h w"]
     is_relative: bool = False
     step_z: float = 0.0
+    may_be_disparity: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ import trimesh
 
 import scenes
 from recon.raster import Rasterizer, select_rasterizer
-from recon.scene import Capture, TriangleMesh, View
+from recon.scene import Capture, TexturedMesh, TriangleMesh, View
+from recon.settings import Settings
+from recon.texture import bake_texture
 from recon.texture.atlas import Atlas, build_atlas
 from recon.texture.photograph import Photograph, observe
 from recon.texture.texels import Texels, locate_texels
@@ -78,3 +80,8 @@ def photograph_all(mesh: TriangleMesh, capture: Capture) -> list[Photograph]:
 def unwrapped(mesh: TriangleMesh, size_px: int = 256) -> tuple[Atlas, Texels]:
     atlas = build_atlas(mesh, size_px)
     return atlas, locate_texels(mesh, atlas)
+
+
+def painted(mesh: TriangleMesh, capture: Capture) -> TexturedMesh:
+    """A mesh coloured from a capture's photographs, on the smallest texture."""
+    return bake_texture(mesh, capture, Settings(texture_px=256), rasterizer(), CPU, lambda fraction: None)

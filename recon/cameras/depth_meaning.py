@@ -13,27 +13,40 @@ from recon.cameras.rig_state import RigState
 from recon.cameras.surfaces import Samples, Surface
 from recon.scene import Inference
 
+PLANAR = "along the optical axis, proportional to the code"
+RAY, INVERSE = "distance along the ray", "inverse depth"
 _WIDTHS = (0.004, 0.003, 0.002, 0.002, 0.002, 0.002)
 _WEIGHTING = Weighting(_WIDTHS[-1], 1.0)
 
 
 def judge_depth_meaning(state: RigState, views: Views) -> Inference:
-    """Compare planar depth with distance along the ray, inverse depth and an additive offset.
-
-    Each alternative is refitted (scales and focal length; the offsets of all views too) from the planar solution, so
-    its cost is the least that it reaches near these cameras.
-    """
-    basis = free_unknowns(state.count, SCALE, FOCAL)
-    planar = measure_cost(state, views, _WEIGHTING)
-    shifted = settle(state, views, _WEIGHTING, free_unknowns(state.count, SCALE, OFFSET), _WIDTHS)
-    costs = {"distance along the ray": _cost_of(_as_distance(views, state), state, basis)}
+    """Report what the alternatives to depth along the axis cost."""
+    costs = reading_costs(state, views)
+    planar, others = costs.pop(PLANAR), min(costs.values())
+    affine = free_unknowns(state.count, SCALE, OFFSET)
+    shifted = settle(state, views, _WEIGHTING, affine, _WIDTHS)
     offset = float((shifted.offsets.abs() * shifted.scales).max())
     text = "; ".join(f"{name}: cost {cost:.4f}" for name, cost in costs.items())
     evidence = (
-        f"planar: cost {planar:.4f}; {text}; free offsets: cost {measure_cost(shifted, views, _WEIGHTING):.4f}, "
+        f"planar: cost {planar:.4f}; {text} ({others / max(planar, 1e-9):.2f} times as much or more); "
+        f"free offsets: cost {measure_cost(shifted, views, _WEIGHTING):.4f}, "
         f"largest {offset:.4f} of the camera distance"
     )
-    return Inference("depth meaning", "along the optical axis, proportional to the code", evidence)
+    return Inference("depth meaning", PLANAR, evidence)
+
+
+def reading_costs(state: RigState, views: Views) -> dict[str, float]:
+    """How badly the views agree when their codes are depth, distance along the ray, or inverse depth.
+
+    Each alternative is refitted (scales and focal length; for inverse depth scales and offsets) from the planar
+    solution, so its cost is the least that it reaches near these cameras.
+    """
+    basis, affine = free_unknowns(state.count, SCALE, FOCAL), free_unknowns(state.count, SCALE, OFFSET)
+    return {
+        PLANAR: measure_cost(state, views, _WEIGHTING),
+        RAY: _cost_of(_as_distance(views, state), state, basis),
+        INVERSE: _cost_of(_as_inverse(views), state, affine),
+    }
 
 
 def _cost_of(views: Views, state: RigState, basis: Float[Tensor, "u p"]) -> float:
@@ -51,6 +64,26 @@ def _as_distance(views: Views, state: RigState) -> Views:
     cosine, rise = torch.stack(cosines), torch.stack(rises)
     slopes = samples.slopes * cosine[..., None] + samples.depth[..., None] * rise
     return make_views(surfaces, Samples(samples.pixels_px, samples.depth * cosine, slopes))
+
+
+def _as_inverse(views: Views) -> Views:
+    """Read the codes as an affine function of inverse depth: the one that agrees with the codes about their middle.
+
+    Around the middle code m of a view, m^2 / (2 m - code) has the value and the slope of the code itself.
+    """
+    samples, middles = views.samples, views.samples.depth.median(1).values
+    surfaces = []
+    for surface, middle in zip(views.surfaces, middles, strict=True):
+        depth, slope = _inverse(surface.depth, middle)
+        surfaces.append(replace(surface, depth=depth, slope_x=slope * surface.slope_x, slope_y=slope * surface.slope_y))
+    depth, slope = _inverse(samples.depth, middles[:, None])
+    return make_views(surfaces, Samples(samples.pixels_px, depth, slope[..., None] * samples.slopes))
+
+
+def _inverse(code: Float[Tensor, "*grid"], middle: Float[Tensor, "..."]) -> tuple[Tensor, Tensor]:
+    """The depth and its slope by the code; codes beyond the horizon stay just short of it."""
+    below = (2 * middle - code).clamp_min(0.1 * float(middle.min()))
+    return middle**2 / below, (middle / below) ** 2
 
 
 def _cosines(

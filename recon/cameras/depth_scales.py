@@ -6,6 +6,7 @@ import torch
 
 from recon.cameras.adjust import SCALE, free_unknowns, settle
 from recon.cameras.agreement import Views, make_views
+from recon.cameras.depth_reading import Solved
 from recon.cameras.normal_equations import Weighting
 from recon.cameras.preparation import make_surfaces, state_from_cameras
 from recon.cameras.report import measure_disagreement
@@ -20,7 +21,7 @@ _MAX_MEDIAN = 0.01
 """Of the camera distance: what 8-bit depth, and cameras a little wrong, leave at most."""
 
 
-def solve_depth_scales(capture: Capture, seed: int, device: torch.device) -> Capture:
+def solve_depth_scales(capture: Capture, seed: int, device: torch.device) -> Solved:
     """Turn relative depth codes into world units, from cross-view agreement under the given cameras.
 
     Raises:
@@ -50,4 +51,5 @@ def solve_depth_scales(capture: Capture, seed: int, device: torch.device) -> Cap
         f"{capture.views[index].name} {scale:.4f}" for index, scale in zip(surfaces, state.scales.tolist(), strict=True)
     )
     finding = Inference("depth scales", text, f"from the given cameras: {found.text()}")
-    return replace(capture, views=tuple(solved), is_metric=True).noting(finding)
+    solved_capture = replace(capture, views=tuple(solved), is_metric=True).noting(finding)
+    return Solved(solved_capture, found.median / distance)

@@ -2,6 +2,7 @@
 
 import torch
 
+from recon.cameras.depth_reading import solve_either_reading
 from recon.cameras.depth_scales import solve_depth_scales
 from recon.cameras.given import check_given_cameras
 from recon.cameras.photographs import compare_photographs
@@ -26,7 +27,8 @@ def solve_cameras(capture: Capture, settings: Settings, device: torch.device) ->
     """
     if all(view.camera is not None for view in capture.views):
         if any(view.depth is not None and view.depth.is_relative for view in capture.views):
-            capture = solve_depth_scales(capture, settings.seed, device)
+            capture = solve_either_reading(capture, lambda reading: solve_depth_scales(reading, settings.seed, device))
         refine = settings.nvdiffrec.optimise.refine_cameras
         return check_given_cameras(capture, refine, settings.seed, device)
-    return compare_photographs(solve_unposed(capture, settings, device))
+    solved = solve_either_reading(capture, lambda reading: solve_unposed(reading, settings, device))
+    return compare_photographs(solved)

@@ -11,6 +11,7 @@ from recon.arrays import Float, Tensor
 from recon.cameras.agreement import Views, make_views
 from recon.cameras.cube import cube_rotations
 from recon.cameras.depth_meaning import judge_depth_meaning
+from recon.cameras.depth_reading import Solved
 from recon.cameras.hand_held import LABEL as HAND_HELD_LABEL
 from recon.cameras.hand_held import fit_hand_held
 from recon.cameras.orbit import is_zero123plus, orbit_axis, orbit_elevations_deg
@@ -55,7 +56,7 @@ class Reading:
     unit: float | None
 
 
-def solve_unposed(capture: Capture, settings: Settings, device: torch.device) -> Capture:
+def solve_unposed(capture: Capture, settings: Settings, device: torch.device) -> Solved:
     """Pose every view of a capture without cameras.
 
     Raises:
@@ -75,7 +76,7 @@ def solve_unposed(capture: Capture, settings: Settings, device: torch.device) ->
     solved = replace(
         capture, views=views, cameras_source="solved", up_world="y", is_metric=capture.is_metric and unit_m is not None
     )
-    return solved.noting(*_inferences(fits, found, question, unit_m), meaning)
+    return Solved(solved.noting(*_inferences(fits, found, question, unit_m), meaning), winner.cost)
 
 
 def _read(capture: Capture, seed: int, device: torch.device) -> Reading:

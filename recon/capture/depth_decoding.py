@@ -41,12 +41,13 @@ class DepthEvidence:
 
 @dataclass(frozen=True)
 class DepthCode:
-    """A decided meaning; ``unit_m`` only matters for metres and unsigned."""
+    """A decided meaning; ``unit_m`` only matters for metres and unsigned, ``is_inferred`` for near_is_bright."""
 
     encoding: str
     unit_m: float = 1.0
     near_m: float | None = None
     far_m: float | None = None
+    is_inferred: bool = False
 
     @property
     def is_relative(self) -> bool:
@@ -81,7 +82,8 @@ def decide_code(
             inferences.append(
                 Inference("depth unit", "millimetres", f"median of the floating-point depth is {largest:.4g}")
             )
-    return DepthCode(encoding, unit_m or 1.0, settings.near_m, settings.far_m), tuple(inferences)
+    is_inferred = settings.encoding == "auto"
+    return DepthCode(encoding, unit_m or 1.0, settings.near_m, settings.far_m, is_inferred), tuple(inferences)
 
 
 def decode_depth(raw: RawDepth, code: DepthCode) -> DepthMap:
@@ -108,7 +110,9 @@ def decode_depth(raw: RawDepth, code: DepthCode) -> DepthMap:
     if not valid.any():
         raise InvalidDepth(f"{raw.name} holds no measurement: every pixel is zero or not a number.", file=raw.name)
     depth = np.where(valid, depth, 0.0)
-    return DepthMap(torch.from_numpy(depth.astype(np.float32)), torch.from_numpy(valid), code.is_relative, step)
+    may_be_disparity = code.is_inferred and code.is_relative and code.encoding == "near_is_bright"
+    depth_z = torch.from_numpy(depth.astype(np.float32))
+    return DepthMap(depth_z, torch.from_numpy(valid), code.is_relative, step, may_be_disparity)
 
 
 def _decode_disparity(

@@ -10,6 +10,7 @@ from recon.arrays import Bool, Float, Tensor
 from recon.capture.outline_cut import find_photographed_outline
 from recon.capture.studio_background import find_studio_object
 from recon.capture.table_plane import find_table_objects
+from recon.capture.view_table import find_object_on_table
 from recon.errors import InvalidOptions, ObjectNotFound
 from recon.scene import Camera, DepthMap
 
@@ -57,7 +58,8 @@ def find_masks(views: Sequence[MaskSources], background: str) -> list[ObjectMask
     Args:
         views: What each view offers.
         background: settings.background; "auto" tries, per view: alpha, mask file, depth that was kept for the object
-            alone, the table under the object (in the depths of all views together), plain background.
+            alone, the table under the object (in the depths of all views together, or without cameras in each view's
+            own), plain background.
 
     Raises:
         ObjectNotFound: No source tells object from background, or a mask is empty; names the view.
@@ -66,6 +68,8 @@ def find_masks(views: Sequence[MaskSources], background: str) -> list[ObjectMask
     found = [_find_stated_mask(view, background) for view in views]
     if None in found and background in {"auto", "table"}:
         found = [mask or table for mask, table in zip(found, _find_on_table(views), strict=True)]
+    if None in found and background in {"auto", "table"}:
+        found = _or_own_tables(found, views)
     if background in {"auto", "plain"}:
         found = [mask or _find_on_plain(view) for mask, view in zip(found, views, strict=True)]
     for view, mask in zip(views, found, strict=True):
@@ -114,6 +118,18 @@ def _find_on_table(views: Sequence[MaskSources]) -> list[ObjectMask | None]:
 def _find_on_plain(view: MaskSources) -> ObjectMask | None:
     found = find_studio_object(view.image_srgb)
     return ObjectMask(found.coverage, "plain", found.image_srgb) if found else None
+
+
+def _or_own_tables(found: list[ObjectMask | None], views: Sequence[MaskSources]) -> list[ObjectMask | None]:
+    """The object on its table in each view's own depth, where no camera is known and every view shows the table."""
+    masks = list(found)
+    for index, view in enumerate(views):
+        if masks[index] is None:
+            coverage = None if view.depth is None or view.camera else find_object_on_table(view.depth)
+            if coverage is None:
+                return found
+            masks[index] = ObjectMask(_at_size_of(view, coverage), "table", view.image_srgb)
+    return masks
 
 
 def covers_only_object(valid_mask: Bool[Tensor, "h w"]) -> bool:

@@ -174,7 +174,7 @@ def _build_view(source: MaskSources, mask: ObjectMask) -> View:
 _MASK_EVIDENCE = {
     "mask": "mask files in the folder",
     "depth": "the depth images are empty around the object",
-    "table": "what rises from the plane that fills the depth around the point the cameras look at",
+    "table": "what rises from the plane that fills the depth around it",
     "plain": "the border of the photographs has one smooth colour",
 }
 

@@ -24,8 +24,9 @@ _MAX_BORDER_SPREAD = 0.04
 _MIN_BORDER_INLIERS = 0.85
 """The object may cut the border, but not most of it."""
 
-_MIN_CONTRAST = 0.03
-"""sRGB difference below which a pixel is background whatever the noise."""
+_MIN_CONTRAST = 0.02
+"""sRGB difference below which a pixel is background whatever the noise.  With 0.03 a white cube of 0.93 before 0.97
+is lost; with 0.02 the masks of real photographs with soft shadows lose half a percent of overlap at most."""
 
 _SHADOW_DARKEST = 0.35
 """A soft shadow keeps at least this share of the background's light."""

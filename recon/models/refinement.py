@@ -2,9 +2,18 @@
 
 from recon.models.interface import LossEntry, ModelContext
 from recon.observations import Observations
-from recon.optimise import Aims, OptimisedMesh, PhotoFit, fit_to_photographs, optimise_mesh, photographs_of
-from recon.scene import Capture, TriangleMesh
+from recon.optimise import (
+    THROWAWAY_TEXTURE_PX,
+    Aims,
+    OptimisedMesh,
+    PhotoFit,
+    fit_to_photographs,
+    optimise_mesh,
+    photographs_of,
+)
+from recon.scene import Capture, TexturedMesh, TriangleMesh
 from recon.settings import Settings
+from recon.texture import bake_texture
 
 DEFAULT_FACE_COUNT = 40_000
 
@@ -29,8 +38,17 @@ def refine_mesh(
     )
     if not bends:
         return optimised, None
+
+    def paint(mesh: TriangleMesh, capture: Capture) -> TexturedMesh:
+        small = settings.model_copy(update={"texture_px": THROWAWAY_TEXTURE_PX})
+        return bake_texture(mesh, capture, small, context.raster, context.device, lambda fraction: None)
+
     bent = fit_to_photographs(
-        optimised.mesh, capture, context.raster, lambda fraction: context.enter("optimise", share * (1 + fraction))
+        optimised.mesh,
+        capture,
+        context.raster,
+        paint,
+        lambda fraction: context.enter("optimise", share * (1 + fraction)),
     )
     return optimised, bent
 

@@ -1,10 +1,11 @@
 """Refine vertices so that the mesh renders to what was measured, and bend it to photographs that disagree."""
 
 from recon.optimise.loop import Aims, OptimisedMesh, OptimiseStep, optimise_mesh
-from recon.optimise.photo_fit import PhotoFit, fit_to_photographs
+from recon.optimise.photo_fit import THROWAWAY_TEXTURE_PX, PhotoFit, fit_to_photographs
 from recon.optimise.photographs import Photographs, photographs_of
 
 __all__ = [
+    "THROWAWAY_TEXTURE_PX",
     "Aims",
     "OptimiseStep",
     "OptimisedMesh",

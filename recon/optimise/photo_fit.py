@@ -2,7 +2,8 @@
 
 No rigid surface shows such photographs all.  The measured mesh is displaced, smoothly and no more than they ask, until
 the outlines meet and the photographs that see one place show one colour there: coarse to fine in blur and stiffness,
-Gauss-Newton on the displacement itself, so that the measured shape is kept wherever nobody objects.
+Gauss-Newton on the displacement itself, so that the measured shape is kept wherever nobody objects.  What is left goes
+by the pictures themselves (``photo_descent``).
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from torch.nn import functional
 from recon.arrays import Float, Tensor
 from recon.errors import Diverged
 from recon.observations import Observations, observe
+from recon.optimise.photo_descent import descend_to_photographs
 from recon.optimise.photo_terms import (
     PhotometricTerm,
     blurred_layers,
@@ -25,7 +27,7 @@ from recon.optimise.solver import Laplacian, conjugate_gradients, scatter_outlin
 from recon.optimise.terms import OutlineTerm, outline_term
 from recon.raster import Fragments, Rasterizer
 from recon.remesh import Edges, find_edges
-from recon.scene import Capture, TriangleMesh, View
+from recon.scene import Capture, TexturedMesh, TriangleMesh, View
 
 _GRID_PX = 512
 """Longer side of the photographs while fitting: their disagreement is larger than its pixels."""
@@ -64,6 +66,12 @@ much colour and twice the outlines, 22.9 with another level of one pixel's blur.
 _LEAST_BLUR_PX, _LEAST_REACH_PX = 0.7, 3.0
 _LONGEST_STEP = 1.5
 """A step moves no vertex farther than this many blurs: the slopes of the picture hold no farther."""
+_BENDING_SHARE = 0.3
+"""Of the work, before the descent."""
+THROWAWAY_TEXTURE_PX = 512
+"""Side of the texture for the descent: with more texels each photograph would be repeated by texels of its own."""
+Paint = Callable[[TriangleMesh, Capture], TexturedMesh]
+"""Colours a mesh from the photographs of a capture, with about ``THROWAWAY_TEXTURE_PX`` squared texels."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,7 @@ class PhotoFit:
 
 
 def fit_to_photographs(
-    mesh: TriangleMesh, capture: Capture, raster: Rasterizer, on_step: Callable[[float], None]
+    mesh: TriangleMesh, capture: Capture, raster: Rasterizer, paint: Paint, on_step: Callable[[float], None]
 ) -> PhotoFit:
     """Bend a closed mesh to the photographs of a capture.
 
@@ -117,6 +125,7 @@ def fit_to_photographs(
         mesh: Near the truth, on the raster's device.
         capture: Every view has a camera; outlines and cameras are the photographs' own.
         raster: Draws the mesh.
+        paint: The texture stage, for a throw-away texture.
         on_step: Told the share of the work that is done; may raise to stop.
 
     Raises:
@@ -124,7 +133,8 @@ def fit_to_photographs(
     """
     device = mesh.positions_world.device
     views = tuple(_shrunk(view.photographed()) for view in capture.views)
-    observations = _with_pixel_on(mesh, observe(replace(capture, views=views), device, "off"))
+    small = replace(capture, views=views)
+    observations = _with_pixel_on(mesh, observe(small, device, "off"))
     problem = _Problem(mesh, observations, find_edges(mesh.faces), [contour_px(view) for view in views])
     levels = [level.on_grid(max(views[0].height_px, views[0].width_px)) for level in _LEVELS]
     bent, done, total = mesh, 0, sum(level.step_count for level in levels)
@@ -134,9 +144,16 @@ def fit_to_photographs(
         for level in levels:
             layers = blurred_layers(views, level.blur_px, device)
             for _ in range(level.step_count):
-                on_step(done / total)
+                on_step(_BENDING_SHARE * done / total)
                 bent = problem.stepped(bent, layers, level, raster)
                 done += 1
+        painted = paint(bent, small)
+
+    def descended(fraction: float) -> None:
+        on_step(_BENDING_SHARE + (1 - _BENDING_SHARE) * fraction)
+
+    bent = descend_to_photographs(painted, views, raster, descended)
+    with torch.no_grad():
         after = problem.photometric(bent, finest, raster).difference
         return _summarised(mesh, bent, views, problem, raster, (before, after))
 

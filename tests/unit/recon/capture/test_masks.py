@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+import scenes
 from recon.capture.masks import MaskSources, covers_only_object, find_masks, is_empty, resize_coverage
 from recon.errors import InvalidOptions, ObjectNotFound
 from recon.scene import Camera, DepthMap, Intrinsics
+from table_scenes import cameras_above, depth_of_scene
 
 
 def square(low, high, size_px=40):
@@ -67,6 +69,35 @@ def test_depth_of_a_whole_scene_is_no_mask():
     everywhere = DepthMap(torch.ones(40, 40), torch.ones(40, 40, dtype=torch.bool))
     assert not covers_only_object(everywhere.valid_mask)
     assert found(replace(EVERYTHING, alpha=None, mask=None, depth=everywhere))[0] == "plain"
+
+
+def table_views(is_last_empty=False):
+    """Two views of a cube on a table before a plain wall, with the depth of the whole scene; and its true masks."""
+    scene = scenes.cube()
+    views, masks = [], []
+    for index, camera in enumerate(cameras_above(scene)[:2]):
+        depth, mask = depth_of_scene(scene, camera)
+        if is_last_empty and index == 1:
+            depth = DepthMap(depth.depth_z, depth.valid_mask & ~torch.from_numpy(mask))
+        colours = torch.where(torch.from_numpy(mask)[..., None], torch.tensor([0.8, 0.1, 0.1]), torch.ones(3))
+        views.append(MaskSources(f"view_{index:02d}", colours.float(), None, None, depth, None))
+        masks.append(torch.from_numpy(mask))
+    return views, masks
+
+
+def test_without_cameras_every_view_finds_its_own_table():
+    """Depth of the whole scene without cameras: the cube is cut from the table, not from the wall's plain colour."""
+    views, true = table_views()
+    masks = find_masks(views, "auto")
+    assert [mask.source for mask in masks] == ["table", "table"]
+    for mask, cube in zip(masks, true, strict=True):
+        assert float(((mask.coverage > 0.5) != cube).float().mean()) < 0.005
+
+
+def test_a_table_that_one_view_lacks_decides_in_none():
+    """Views of one capture are cut in one way: where one shows an empty table, the plain background decides in all."""
+    masks = find_masks(table_views(is_last_empty=True)[0], "auto")
+    assert [mask.source for mask in masks] == ["plain", "plain"]
 
 
 def test_pinholes_in_depth_are_part_of_the_object():

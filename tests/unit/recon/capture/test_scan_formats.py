@@ -186,6 +186,14 @@ def test_colmap_without_cameras_txt_waits_for_it():
         (b"500.0 505.0", b"-500.0 505.0", "fl_x"),
         (b"500.0 505.0", b"500.0 nan", "fl_y"),
         (b"322.5 238.25", b"322.5", "PARAMS"),
+        (b"322.5 238.25", b"left 238.25", "cx"),
+        (b"322.5 238.25", b"322.5 inf", "cy"),
+        (b" PINHOLE 640 480 500.0 505.0 322.5 238.25", b" PINHOLE 640", "MODEL"),
+        (b"PINHOLE 640 480 500.0 505.0 322.5 238.25", b"RADIAL 640 480 0 322.5 238.25 0 0", "f"),
+        (b"PINHOLE 640 480 500.0 505.0 322.5 238.25", b"RADIAL 640 480 500.0 322.5 238.25 x 0", "k1"),
+        (b"PINHOLE 640 480 500.0 505.0 322.5 238.25", b"RADIAL 640 480 500.0 322.5 238.25 0 nan", "k2"),
+        (b"PINHOLE 640 480 500.0 505.0 322.5 238.25", b"OPENCV 640 480 500 505 322 238 0 0 x 0", "p1"),
+        (b"PINHOLE 640 480 500.0 505.0 322.5 238.25", b"OPENCV 640 480 500 505 322 238 0 0 0 inf", "p2"),
     ],
 )
 def test_each_wrong_colmap_camera_field_is_named(old, new, key):
@@ -198,13 +206,24 @@ def test_each_wrong_colmap_camera_field_is_named(old, new, key):
     assert caught.value.details["key"] == key
 
 
-@pytest.mark.parametrize(("place", "key"), [(1, "QW"), (4, "QZ"), (5, "TX"), (7, "TZ")])
-@pytest.mark.parametrize("word", ["x", "inf"])
+POSE_KEYS = ("QW", "QX", "QY", "QZ", "TX", "TY", "TZ")
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "word"),
+    [
+        *[(place, key, word) for place, key in enumerate(POSE_KEYS, 1) for word in ("x", "inf")],
+        (1, "QW", "2.0"),
+        (8, "CAMERA_ID", "12"),
+        (9, "NAME", "../0.jpg"),
+        (9, "NAME", "/etc/0.jpg"),
+    ],
+)
 def test_each_wrong_colmap_image_field_is_named(place, key, word):
-    """A pose that is not a number is refused with the line and the key."""
+    """A pose that is no pose, a camera that is not there and a path that leads outside: the line and the key."""
     files = colmap_files([np.eye(4)] * 2)
     lines = files["sparse/0/images.txt"].decode().split("\n")
-    words = lines[1].split(" ")
+    words = lines[1].split(" ", 9)
     words[place] = word
     lines[1] = " ".join(words)
     files["sparse/0/images.txt"] = "\n".join(lines).encode()
@@ -230,9 +249,48 @@ def test_each_wrong_bop_field_is_named(change):
 @pytest.mark.parametrize(
     "change",
     [
+        {"obj_id": None}, {"obj_id": "cat"}, {"cam_R_m2c": [0.0] * 9}, {"cam_R_m2c": [1.0] * 8}, {"cam_R_m2c": None},
+        {"cam_t_m2c": [0.0, 0.0]}, {"cam_t_m2c": [0.0, math.inf, 0.0]}, {"cam_t_m2c": None},
+    ],
+)  # fmt: skip
+def test_each_wrong_bop_object_field_is_named(change):
+    """A wrong entry of scene_gt.json is refused with its key, where the object is the world."""
+    files = bop_files([np.eye(4)] * 2, with_objects=True)
+    objects = json.loads(files["scene_gt.json"])
+    objects["0"][0] |= change
+    files["scene_gt.json"] = json.dumps(objects).encode()
+    with pytest.raises(InvalidCameras) as caught:
+        manifest_of(files)
+    assert caught.value.details["key"] == next(iter(change))
+    assert caught.value.file == "scene_gt.json"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "key"),
+    [
+        ("scene_camera.json", {"first": {}}, "first"),
+        ("scene_camera.json", {"0": [1]}, "0"),
+        ("scene_gt.json", {"0": 5, "1": []}, "0"),
+        ("scene_gt.json", {"0": [{"obj_id": 4}], "1": [{"obj_id": 9}]}, "0"),
+    ],
+)
+def test_a_bop_file_of_another_shape_is_named(name, content, key):
+    """Images without numbers, records that are none, and poses that are missing are refused with their place."""
+    files = bop_files([np.eye(4)] * 2, with_objects=True) | {name: json.dumps(content).encode()}
+    with pytest.raises(InvalidCameras) as caught:
+        manifest_of(files)
+    assert caught.value.file == name
+    assert key in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
         {"K": [500.0, 0, 320, 0, 500, 240, 0, 0, 1]}, {"K": 5}, {"w": 0}, {"h": None},
         {"poses": [[0, 0, 0, 1, 0, 0]] * 2},
-        {"poses": [[0, 0, 0, 2, 0, 0, 0]] * 2}, {"poses": "none"}, {"perFrameIntrinsicCoeffs": [[1, 2]] * 2},
+        {"poses": [[0, 0, 0, 2, 0, 0, 0]] * 2}, {"poses": "none"}, {"poses": [[0, 0, 0, 1, 0, 0, math.nan]] * 2},
+        {"K": [500.0] * 8}, {"K": [0, 0, 0, 0, 500, 0, 320, 240, 1]}, {"w": "wide"}, {"h": 1.5},
+        {"perFrameIntrinsicCoeffs": [[1, 2]] * 2},
     ],
 )  # fmt: skip
 def test_each_wrong_record3d_field_is_named(change):
@@ -244,8 +302,11 @@ def test_each_wrong_record3d_field_is_named(change):
 
 @pytest.mark.parametrize(
     "change",
-    [{"t_00": 3.0}, {"t_13": "x"}, {"t_23": None}, {"fx": 0}, {"fy": -1}, {"cx": None}, {"width": 0}, {"height": 1.5}],
-)
+    [
+        {"t_00": 3.0}, {"fx": 0}, {"fy": -1}, {"cx": None}, {"cy": "x"}, {"width": 0}, {"height": 1.5},
+        *({f"t_{row}{column}": value} for row in range(3) for column in range(4) for value in ("x", None)),
+    ],
+)  # fmt: skip
 def test_each_wrong_polycam_field_is_named(change):
     """A wrong entry of a keyframe's camera is refused with its file and key."""
     with pytest.raises(InvalidCameras) as caught:

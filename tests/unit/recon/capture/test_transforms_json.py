@@ -154,7 +154,7 @@ def test_a_byte_order_mark_is_no_fault():
         ("fl_x", 10**400), ("cx", "left"), ("cy", [1]), ("w", 0), ("w", 640.5), ("h", -480), ("k1", float("nan")),
         ("k2", "x"), ("k3", {}), ("p1", float("inf")), ("p2", []), ("k4", 0.1), ("camera_model", "OPENCV_FISHEYE"),
         ("camera_model", 7), ("depth_unit_scale_factor", 0), ("depth_unit_scale_factor", "mm"), ("frames", None),
-        ("frames", {}), ("frames", [1]),
+        ("frames", {}), ("frames", [1]), ("fl_y", 0), ("cx", None), ("cy", None), ("h", "tall"), ("p2", "x"),
     ],
 )  # fmt: skip
 def test_each_wrong_top_level_value_is_named(key, value):
@@ -188,6 +188,36 @@ def test_each_wrong_frame_value_is_named(key, value):
         read(frame_changed(1, **{key: value}))
     assert caught.value.details == {"entry": "frame 1", "key": key}
     assert "frame 1" in caught.value.message
+
+
+@pytest.mark.parametrize("value", [0, -1, math.pi, 4, "60", math.nan, [1]])
+def test_a_wrong_field_of_view_is_named(value):
+    """An angle that no lens has is refused with its key."""
+    with pytest.raises(InvalidCameras) as caught:
+        read(changed(fl_x=None, camera_angle_x=value))
+    assert caught.value.details["key"] == "camera_angle_x"
+
+
+@pytest.mark.parametrize("value", [0, -0.001, "mm", math.inf, []])
+def test_a_wrong_integer_depth_scale_is_named(value):
+    """instant-ngp's unit is held to the same as nerfstudio's."""
+    with pytest.raises(InvalidCameras) as caught:
+        read(changed(depth_unit_scale_factor=None, integer_depth_scale=value))
+    assert caught.value.details["key"] == "integer_depth_scale"
+
+
+@pytest.mark.parametrize("value", ["../0.png", "/etc/0.png", 5])
+def test_a_wrong_depth_path_is_named(value):
+    """The other name for depth_file_path leads nowhere else either."""
+    with pytest.raises(InvalidCameras) as caught:
+        read(frame_changed(1, depth_file_path=None, depth_path=value))
+    assert caught.value.details == {"entry": "frame 1", "key": "depth_path"}
+
+
+@pytest.mark.parametrize("count", [2, 64])
+def test_two_to_sixty_four_views_are_read(count):
+    """The fewest and the most that a manifest may name."""
+    assert len(layout(changed(frames=[WHOLE["frames"][0]] * count)).views) == count
 
 
 def test_width_without_height_is_refused():

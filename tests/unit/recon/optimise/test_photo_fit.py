@@ -28,7 +28,7 @@ def dented(depth_share: float, subdivisions: int = 3) -> TriangleMesh:
 
 
 def fitted(mesh: TriangleMesh) -> PhotoFit:
-    return fit_to_photographs(mesh, CAPTURE, RASTER, lambda share: None)
+    return fit_to_photographs(mesh, CAPTURE, RASTER, texture_scenes.painted, lambda share: None)
 
 
 def test_a_wrong_shape_is_bent_to_the_photographs() -> None:
@@ -60,7 +60,7 @@ def test_the_shift_of_a_photograph_is_its_cameras_and_not_the_meshs() -> None:
         image_from_camera=shift,
     )
     capture = replace(CAPTURE, views=(moved, *CAPTURE.views[1:]))
-    fit = fit_to_photographs(dented(0.0), capture, RASTER, lambda share: None)
+    fit = fit_to_photographs(dented(0.0), capture, RASTER, texture_scenes.painted, lambda share: None)
     assert geometry_scenes.error_m("sphere", fit.mesh).mean() < PIXEL_M / 6
 
 
