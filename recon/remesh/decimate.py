@@ -1,4 +1,4 @@
-"""Simplification to a face count: many collapses at a time on a GPU, a serial library on a CPU."""
+"""Simplification to a face count: a serial library, after many collapses at a time where there is a GPU."""
 
 import fast_simplification
 import numpy as np
@@ -19,6 +19,10 @@ surface to 1.6 um on average where metres (edges of 0.001) lost 11 um."""
 CLOSE_ENOUGH, FEW = 1.02, 4
 """Cutting pinches adds a few faces, which are not worth another pass."""
 
+PARALLEL_SHARE = 4
+"""So many times the faces are left to the library, whose order of collapses is better: at once, parallel collapses of
+half a million faces to ten thousand take hundreds of small rounds, and the textured result lost 2 dB."""
+
 LEAST_PROGRESS = 0.9
 """A pass that leaves more than this share of the faces will not be bettered by a longer one."""
 
@@ -36,8 +40,9 @@ def decimate(mesh: TriangleMesh, target_face_count: int) -> TriangleMesh:
     """
     if mesh.faces.shape[0] <= target_face_count:
         return mesh
-    if mesh.faces.device.type == "cpu":
-        mesh = _simplify_serially(mesh, target_face_count)
+    if mesh.faces.device.type != "cpu":
+        mesh = collapse_edges(mesh, PARALLEL_SHARE * target_face_count)
+    mesh = _simplify_serially(mesh, target_face_count)
     if mesh.faces.shape[0] > CLOSE_ENOUGH * target_face_count + FEW:
         mesh = collapse_edges(mesh, target_face_count)
     return part_doubles(mesh)

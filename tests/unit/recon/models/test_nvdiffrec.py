@@ -93,14 +93,14 @@ def test_stages_are_entered_in_order_and_facts_are_told() -> None:
 
 
 def test_clean_depth_asks_for_faces_and_noise_does_not() -> None:
-    """A quarter of the faces at first where depth is clean; all of them under noise, without depth, or on request."""
+    """Half of the faces at first where depth is clean; all of them under noise, without depth, or on request."""
     clean = geometry_scenes.observed("sphere")
     noisy = replace(clean, noise_m=clean.pixel_m)
     blind = replace(clean, depth_mask=torch.zeros_like(clean.depth_mask))
     step_count = SETTINGS.nvdiffrec.model_copy(update={"optimise": OptimiseSettings(step_count=3)})
     counted = SETTINGS.model_copy(update={"nvdiffrec": step_count})
     given = [start_face_count(SETTINGS, observations) for observations in (clean, noisy, blind)]
-    assert [*given, start_face_count(counted, clean)] == [500, 2000, 2000, 2000]
+    assert [*given, start_face_count(counted, clean)] == [1000, 2000, 2000, 2000]
 
 
 def test_photographs_without_depth_bend_the_hull_and_the_user_is_told() -> None:
