@@ -19,9 +19,9 @@ surface to 1.6 um on average where metres (edges of 0.001) lost 11 um."""
 CLOSE_ENOUGH, FEW = 1.02, 4
 """Cutting pinches adds a few faces, which are not worth another pass."""
 
-PARALLEL_SHARE = 4
-"""So many times the faces are left to the library, whose order of collapses is better: at once, parallel collapses of
-half a million faces to ten thousand take hundreds of small rounds, and the textured result lost 2 dB."""
+PARALLEL_LEAST = 40_000
+"""Below so many faces the library goes on: parallel collapses of half a million faces to ten thousand take hundreds of
+small rounds, and the textured result lost 2 dB."""
 
 LEAST_PROGRESS = 0.9
 """A pass that leaves more than this share of the faces will not be bettered by a longer one."""
@@ -41,7 +41,7 @@ def decimate(mesh: TriangleMesh, target_face_count: int) -> TriangleMesh:
     if mesh.faces.shape[0] <= target_face_count:
         return mesh
     if mesh.faces.device.type != "cpu":
-        mesh = collapse_edges(mesh, PARALLEL_SHARE * target_face_count)
+        mesh = collapse_edges(mesh, max(target_face_count, PARALLEL_LEAST))
     mesh = _simplify_serially(mesh, target_face_count)
     if mesh.faces.shape[0] > CLOSE_ENOUGH * target_face_count + FEW:
         mesh = collapse_edges(mesh, target_face_count)
