@@ -24,6 +24,7 @@ from recon.cameras.rig_state import RigState, align_rigid
 from recon.cameras.surfaces import Surface, draw_samples
 from recon.scene import Capture, Inference
 
+_POSE = (ROTATION, TRANSLATION)
 _SAMPLE_COUNT = 40_000
 """Points drawn from all views together, bounded per pair by the number of views."""
 _COARSE_SILHOUETTE, _FINE_SILHOUETTE = 0.2, 0.02
@@ -125,22 +126,32 @@ def refine_poses(given: RigState, views: Views) -> Refinement:
     """Refine every camera's six degrees of freedom from all ordered pairs of views.
 
     Robust point-to-plane and silhouette residuals, coarse to fine; the common rigid motion stays the given one.
+    Cameras that agree already are only tried at the last width first: if that moves nothing, nothing is wrong.
     """
     size = measure_size(given, views)
     fine_width = max(2 * size.noise, 0.4 * size.pixel)
-    reach = 0.1 * size.radius + 3 * fine_width
-    before = measure_disagreement(given, views, reach)
-    basis, state = free_unknowns(given.count, ROTATION, TRANSLATION), given
-    if before.median > _NEAR * fine_width:
-        widths = geometric(max(0.3 * size.radius, 2 * fine_width), fine_width, _COARSE_STEPS)
-        coarse = fewer_samples(views, 1500)
-        state = settle(state, coarse, Weighting(fine_width, _COARSE_SILHOUETTE), basis, widths)
-    state = settle(state, views, Weighting(fine_width, _FINE_SILHOUETTE), basis, [fine_width] * _FINE_STEPS)
+    before = measure_disagreement(given, views, 0.1 * size.radius + 3 * fine_width)
+    if before.median < _NEAR * fine_width:
+        nearby = _refined(given, given, views, before)
+        if nearby.shift <= nearby.tolerance:
+            return nearby
+    widths = geometric(max(0.3 * size.radius, 2 * fine_width), fine_width, _COARSE_STEPS)
+    weighting = Weighting(fine_width, _COARSE_SILHOUETTE)
+    start = settle(given, fewer_samples(views, 1500), weighting, free_unknowns(given.count, *_POSE), widths)
+    return _refined(start, given, views, before)
+
+
+def _refined(start: RigState, given: RigState, views: Views, before: Disagreement) -> Refinement:
+    """The last steps, from a start near the solution, compared with the given cameras."""
+    size = measure_size(given, views)
+    fine_width = max(2 * size.noise, 0.4 * size.pixel)
+    basis = free_unknowns(given.count, *_POSE)
+    state = settle(start, views, Weighting(fine_width, _FINE_SILHOUETTE), basis, [fine_width] * _FINE_STEPS)
     state = state.in_frame_of(given, size.distance)
     return Refinement(
         state,
         before,
-        measure_disagreement(state, views, reach),
+        measure_disagreement(state, views, 0.1 * size.radius + 3 * fine_width),
         _placement_shift(given, state, views),
         _tolerance(size, views),
         _LARGEST_SHIFT * size.radius,

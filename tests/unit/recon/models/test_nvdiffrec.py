@@ -65,7 +65,9 @@ def test_solids_are_recovered(name: str, euler_number: int, mean_px: float) -> N
 def test_photographs_without_depth_give_a_closed_mesh() -> None:
     """Silhouettes alone: a closed piece of the sphere's volume (to 3 %) or up to 40 % more."""
     capture = geometry_scenes.photographed("sphere")
-    result = reconstructed(replace(capture, views=tuple(replace(view, depth=None) for view in capture.views)))
+    capture = replace(capture, views=tuple(replace(view, depth=None) for view in capture.views))
+    context = context_with(lambda stage, fraction: None, [])
+    result = NvdiffrecModel().reconstruct(capture, SETTINGS.model_copy(update={"fit": "depth"}), context)
     mesh = result.textured.mesh
     geometry_scenes.assert_closed_manifold(mesh)
     solid, true_volume_m3 = geometry_scenes.as_trimesh(mesh), 4 / 3 * 3.14159 * 0.1**3
