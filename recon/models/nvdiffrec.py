@@ -19,6 +19,9 @@ START_SHARE, MIN_START = 2, 500
 """A first mesh has half of the faces, but so many at least.  With a quarter, thin parts lose their corners before the
 refinement sees them: the fin of a carton, and 10 dB with it."""
 
+PIXELS_PER_FACE = 3
+"""With fewer measured pixels a face, what a face misses is not known well enough to place new ones."""
+
 NO_DEPTH = (
     "No view has a depth image: the shape comes from outlines and from where the photographs show one colour. "
     "Expect errors of 0.1 to 2 % of the object's size, most in hollows that no outline shows; with depth, 0.01 %."
@@ -73,11 +76,11 @@ class NvdiffrecModel:
 def start_face_count(settings: Settings, observations: Observations) -> int:
     """Faces of the first mesh: where depth is clean, the refinement adds the rest where the data need them.
 
-    Noise would draw the faces to itself, and without depth nothing says where they are needed.
+    Noise would draw the faces to itself, and without depth, or with few pixels, nothing says where they are needed.
     """
     face_count = settings.target_faces or DEFAULT_FACE_COUNT
-    adds_faces = settings.nvdiffrec.optimise.step_count is None and observations.has_depth
-    if observations.has_noise or not adds_faces:
+    is_fine = int(observations.depth_mask.sum()) >= PIXELS_PER_FACE * face_count
+    if observations.has_noise or not is_fine or settings.nvdiffrec.optimise.step_count is not None:
         return face_count
     return max(face_count // START_SHARE, MIN_START)
 
