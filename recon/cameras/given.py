@@ -129,29 +129,38 @@ def refine_poses(given: RigState, views: Views) -> Refinement:
     Cameras that agree already are only tried at the last width first: if that moves nothing, nothing is wrong.
     """
     size = measure_size(given, views)
-    fine_width = max(2 * size.noise, 0.4 * size.pixel)
-    before = measure_disagreement(given, views, 0.1 * size.radius + 3 * fine_width)
+    fine_width = _fine_width(size)
+    before = measure_disagreement(given, views, _reach(size))
     if before.median < _NEAR * fine_width:
-        nearby = _refined(given, given, views, before)
+        nearby = _refined(given, given, views, size, before)
         if nearby.shift <= nearby.tolerance:
             return nearby
     widths = geometric(max(0.3 * size.radius, 2 * fine_width), fine_width, _COARSE_STEPS)
     weighting = Weighting(fine_width, _COARSE_SILHOUETTE)
     start = settle(given, fewer_samples(views, 1500), weighting, free_unknowns(given.count, *_POSE), widths)
-    return _refined(start, given, views, before)
+    return _refined(start, given, views, size, before)
 
 
-def _refined(start: RigState, given: RigState, views: Views, before: Disagreement) -> Refinement:
+def _fine_width(size: ObjectSize) -> float:
+    """Residuals beyond it count little in the last steps."""
+    return max(2 * size.noise, 0.4 * size.pixel)
+
+
+def _reach(size: ObjectSize) -> float:
+    """Points farther than this from a surface do not belong to it."""
+    return 0.1 * size.radius + 3 * _fine_width(size)
+
+
+def _refined(start: RigState, given: RigState, views: Views, size: ObjectSize, before: Disagreement) -> Refinement:
     """The last steps, from a start near the solution, compared with the given cameras."""
-    size = measure_size(given, views)
-    fine_width = max(2 * size.noise, 0.4 * size.pixel)
+    fine_width = _fine_width(size)
     basis = free_unknowns(given.count, *_POSE)
     state = settle(start, views, Weighting(fine_width, _FINE_SILHOUETTE), basis, [fine_width] * _FINE_STEPS)
     state = state.in_frame_of(given, size.distance)
     return Refinement(
         state,
         before,
-        measure_disagreement(state, views, 0.1 * size.radius + 3 * fine_width),
+        measure_disagreement(state, views, _reach(size)),
         _placement_shift(given, state, views),
         _tolerance(size, views),
         _LARGEST_SHIFT * size.radius,

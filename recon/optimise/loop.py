@@ -9,7 +9,7 @@ from recon.arrays import Float, Tensor
 from recon.errors import Diverged
 from recon.observations import Observations
 from recon.optimise.photographs import Photographs, colour_term
-from recon.optimise.remeshing import refine_mesh
+from recon.optimise.remeshing import add_faces
 from recon.optimise.solver import Laplacian, Smoothness, Terms, solve_step
 from recon.optimise.terms import depth_term, outline_term
 from recon.raster import Rasterizer
@@ -166,7 +166,7 @@ def _with_faces(
         return mesh
     fragments = raster.rasterize(mesh.positions_world, mesh.faces, observations.cameras)
     depth = depth_term(mesh, fragments, observations, raster, _depth_reach_m(REACH_AFTER, observations))
-    return refine_mesh(mesh, find_edges(mesh.faces), depth, observations, face_count)
+    return add_faces(mesh, find_edges(mesh.faces), depth, observations, face_count)
 
 
 def _depth_reach_m(index: int, observations: Observations) -> float:

@@ -12,7 +12,7 @@ SHORTEST_PX = 1.5
 """Edges that are shorter, in pixels, stay: half of one would rest on too few measurements."""
 
 
-def refine_mesh(
+def add_faces(
     mesh: TriangleMesh, edges: Edges, depth: DepthTerm, observations: Observations, target_face_count: int
 ) -> TriangleMesh:
     """Halve the longest edge of the faces that miss most, worst first, and make the faces around them rounder.

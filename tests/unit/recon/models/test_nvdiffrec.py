@@ -10,7 +10,7 @@ import geometry_scenes
 import texture_scenes
 from recon.errors import Cancelled
 from recon.models import ModelContext, ModelResult, nvdiffrec
-from recon.models.nvdiffrec import NO_DEPTH, START_SHARE, NvdiffrecModel, start_face_count
+from recon.models.nvdiffrec import NO_DEPTH, PIXELS_PER_FACE, START_SHARE, NvdiffrecModel, start_face_count
 from recon.scene import Capture, TexturedMesh, TriangleMesh
 from recon.settings import FusionSettings, NvdiffrecSettings, OptimiseSettings, Settings
 
@@ -95,7 +95,7 @@ def test_stages_are_entered_in_order_and_facts_are_told() -> None:
 
 
 def test_clean_depth_asks_for_faces_and_noise_does_not() -> None:
-    """Half of the faces at first where depth is clean; all of them under noise, without depth, or on request."""
+    """Half of the faces where depth is clean; all under noise, without depth, with few pixels, or on request."""
     clean = geometry_scenes.observed("sphere")
     noisy = replace(clean, noise_m=clean.pixel_m)
     blind = replace(clean, depth_mask=torch.zeros_like(clean.depth_mask))
@@ -103,6 +103,11 @@ def test_clean_depth_asks_for_faces_and_noise_does_not() -> None:
     counted = SETTINGS.model_copy(update={"nvdiffrec": step_count})
     given = [start_face_count(SETTINGS, observations) for observations in (clean, noisy, blind)]
     assert [*given, start_face_count(counted, clean)] == [1000, 2000, 2000, 2000]
+    pixel_count = int(clean.depth_mask.sum())
+    most = SETTINGS.model_copy(update={"target_faces": pixel_count // PIXELS_PER_FACE})
+    more = SETTINGS.model_copy(update={"target_faces": pixel_count // PIXELS_PER_FACE + 1})
+    assert start_face_count(most, clean) == most.target_faces // START_SHARE
+    assert start_face_count(more, clean) == more.target_faces
 
 
 def test_photographs_without_depth_bend_the_hull_and_the_user_is_told() -> None:

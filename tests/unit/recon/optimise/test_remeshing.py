@@ -6,7 +6,7 @@ import geometry_scenes
 import texture_scenes
 from recon.optimise import Aims, optimise_mesh
 from recon.optimise.loop import LEVELS
-from recon.optimise.remeshing import refine_mesh
+from recon.optimise.remeshing import add_faces
 from recon.optimise.terms import depth_term
 from recon.remesh import find_edges
 from recon.scene import TriangleMesh
@@ -19,7 +19,7 @@ def measured(name: str, mesh: TriangleMesh, target: int) -> TriangleMesh:
     observations = geometry_scenes.observed(name)
     fragments = RASTER.rasterize(mesh.positions_world, mesh.faces, observations.cameras)
     depth = depth_term(mesh, fragments, observations, RASTER, 2 * observations.pixel_m)
-    return refine_mesh(mesh, find_edges(mesh.faces), depth, observations, target)
+    return add_faces(mesh, find_edges(mesh.faces), depth, observations, target)
 
 
 def test_faces_go_where_the_surface_bends() -> None:
