@@ -6,30 +6,19 @@ from pathlib import Path
 import pytest
 
 import fakes
-from daemon.config import load_config
-from daemon.desks import Desks
 from daemon.dispatch import MAX_PREVIEW_BYTES, Dispatch, Progress
 from daemon.errors import ErrorCode, Failure
 from daemon.executor import Ended, Progressed
-from daemon.filing import Filing
 from daemon.jobs import Job, JobState
-from daemon.ledger import Ledger
-from daemon.share import create_share
-from daemon.store import open_store
+from table_rooms import FilingRoom, opened
 
 
-class Room:
+class Room(FilingRoom):
     """A dispatch over a real inbox and a real table, with one running job and no process behind it."""
 
     def __init__(self, base: Path) -> None:
-        create_share(base / "share")
-        self.config = load_config(root=base / "share", state=base / "state", worker={"max_attempts": 2})
-        self.config.work.mkdir(parents=True)
-        self.store = open_store(self.config.database)
-        self.ledger = Ledger(self.store)
-        desks = Desks(self.config, self.ledger, lambda _batch: None, lambda: 0.0)
-        self.filing = Filing(self.config, self.ledger, desks, lambda: None, lambda: 0.0)
-        self.dispatch = Dispatch(self.config, self.ledger, desks, self.filing, lambda: 0.0)
+        super().__init__(base, now_s=0.0, worker={"max_attempts": 2})
+        self.dispatch = Dispatch(self.config, self.ledger, self.desks, self.filing, self.clock)
         self.folder = fakes.write_job(self.config.inbox / "shoe")
         (job,) = self.ledger.add([("shoe", self.folder.stat().st_ino, 0)])
         job = self.ledger.move(job, JobState.QUEUED, input_sha256="")
@@ -55,10 +44,8 @@ class Room:
 
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[Room]:
-    made = Room(tmp_path)
-    yield made
-    made.filing.stop()
-    made.store.close()
+    with opened(Room(tmp_path)) as made:
+        yield made
 
 
 def test_a_preview_of_the_job_is_shown(room: Room) -> None:

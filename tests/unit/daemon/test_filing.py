@@ -6,34 +6,21 @@ from pathlib import Path
 import pytest
 
 import fakes
-from daemon.config import load_config
-from daemon.desks import Desk, Desks
+from daemon.desks import Desk
 from daemon.errors import ErrorCode, Failure
-from daemon.filing import FIRST_PAUSE_S, LONGEST_PAUSE_S, Filing
+from daemon.filing import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from daemon.intake import Look, Memory, Verdict
 from daemon.jobs import Job, JobState
-from daemon.ledger import Ledger
-from daemon.share import create_share
-from daemon.store import open_store
+from table_rooms import FilingRoom, opened
 
 FULL = Failure(ErrorCode.DISK_FULL, "m")
 
 
-class Room:
+class Room(FilingRoom):
     """A filing over a real inbox and a real table, with the clock in the test's hand."""
 
     def __init__(self, base: Path) -> None:
-        create_share(base / "share")
-        disk = {"min_free_bytes": 0}
-        self.config = load_config(
-            root=base / "share", state=base / "state", disk=disk, intake={"give_up_after_s": 1000.0, "prefetch": 2}
-        )
-        self.config.work.mkdir(parents=True)
-        self.store = open_store(self.config.database)
-        self.ledger = Ledger(self.store)
-        self.now_s = 100.0
-        self.desks = Desks(self.config, self.ledger, lambda _batch: None, lambda: self.now_s)
-        self.filing = Filing(self.config, self.ledger, self.desks, lambda: None, lambda: self.now_s)
+        super().__init__(base, disk={"min_free_bytes": 0}, intake={"give_up_after_s": 1000.0, "prefetch": 2})
 
     def queue(self, name: str, **changes: object) -> Job:
         """A whole folder that has been looked at and is queued."""
@@ -54,10 +41,8 @@ class Room:
 
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[Room]:
-    made = Room(tmp_path)
-    yield made
-    made.filing.stop()
-    made.store.close()
+    with opened(Room(tmp_path)) as made:
+        yield made
 
 
 def test_pauses_double_up_to_a_minute(room: Room) -> None:

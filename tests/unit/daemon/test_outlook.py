@@ -1,7 +1,5 @@
 """Forecasts from a real job table."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,28 +9,8 @@ from daemon.dispatch import Progress
 from daemon.jobs import Job, JobState
 from daemon.ledger import Ledger
 from daemon.outlook import REMEMBER_S, Outlook
-from daemon.store import Store, open_store
-
-
-class Clock:
-    """Time that passes when told."""
-
-    now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
-    opened = open_store(tmp_path / "jobs.sqlite3", clock)
-    yield opened
-    opened.close()
+from daemon.store import Store
+from table_rooms import Clock
 
 
 def past_job(store: Store, clock: Clock, duration_s: float, input_bytes: int = 1000) -> None:

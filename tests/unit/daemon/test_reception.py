@@ -10,28 +10,20 @@ from structlog.testing import capture_logs
 
 import fakes
 from daemon import reception as module
-from daemon.config import load_config
 from daemon.jobs import JobState
-from daemon.ledger import Ledger
 from daemon.mounts import Mount
 from daemon.reception import ADMITTED_PER_TURN, Reception
-from daemon.share import create_share
-from daemon.store import open_store
 from daemon.watcher import Watcher
+from table_rooms import TableRoom, opened
 
 
-class Room:
+class Room(TableRoom):
     """A reception over a real inbox and a real table, with the clock in the test's hand."""
 
     def __init__(self, base: Path) -> None:
-        create_share(base / "share")
-        (base / "state/work").mkdir(parents=True)
-        self.config = load_config(root=base / "share", state=base / "state")
-        self.store = open_store(self.config.database)
-        self.ledger = Ledger(self.store)
-        self.now_s = 100.0
+        super().__init__(base)
         watcher = Watcher(self.config.root, lambda: None)
-        self.reception = Reception(self.config, self.ledger, watcher, lambda: self.now_s)
+        self.reception = Reception(self.config, self.ledger, watcher, self.clock)
 
     def at(self, now_s: float) -> dict[str, JobState]:
         """One scan and one round of looks; every job ever, by its folder."""
@@ -43,9 +35,8 @@ class Room:
 
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[Room]:
-    made = Room(tmp_path)
-    yield made
-    made.store.close()
+    with opened(Room(tmp_path)) as made:
+        yield made
 
 
 @pytest.mark.parametrize(("kind", "settle_s"), [("ext4", 2.0), ("nfs4", 65.0), ("cifs", 65.0), ("fuse.sshfs", 65.0)])

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,28 +11,8 @@ from daemon.config import Config, load_config
 from daemon.jobs import Job, JobState
 from daemon.retention import REMOVALS_PER_ROUND, remove_expired
 from daemon.share import create_share
-from daemon.store import Store, open_store
-
-
-class Clock:
-    """Unix time in the test's hand."""
-
-    now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
-    opened = open_store(tmp_path / "jobs.sqlite3", clock)
-    yield opened
-    opened.close()
+from daemon.store import Store
+from table_rooms import Clock
 
 
 @pytest.fixture

@@ -10,31 +10,18 @@ from typing import Any
 import pytest
 
 from daemon import status as module
-from daemon.config import load_config
-from daemon.desks import Desks
-from daemon.filing import Filing
 from daemon.jobs import Job
-from daemon.ledger import Ledger
-from daemon.share import create_share
 from daemon.status import FASTEST_WRITE_S, StatusBoard
-from daemon.store import open_store
+from table_rooms import FilingRoom, opened
 
 
-class Room:
+class Room(FilingRoom):
     """A board over a real inbox and a real table, with the clock in the test's hand."""
 
     def __init__(self, base: Path) -> None:
-        create_share(base / "share")
-        (base / "state/work").mkdir(parents=True)
-        self.config = load_config(root=base / "share", state=base / "state")
-        self.store = open_store(self.config.database)
-        self.ledger = Ledger(self.store)
-        self.now_s = 100.0
-        clock = lambda: self.now_s  # noqa: E731  # one clock for all
-        desks = Desks(self.config, self.ledger, lambda _batch: None, clock)
-        self.filing = Filing(self.config, self.ledger, desks, lambda: None, clock)
+        super().__init__(base)
         dispatch: Any = SimpleNamespace(progress={}, executors=[])
-        self.board = StatusBoard(self.config, self.ledger, desks, self.filing, dispatch, clock)
+        self.board = StatusBoard(self.config, self.ledger, self.desks, self.filing, dispatch, self.clock)
 
     def receive(self, name: str) -> Job:
         """Record a new folder."""
@@ -48,10 +35,8 @@ class Room:
 
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[Room]:
-    made = Room(tmp_path)
-    yield made
-    made.filing.stop()
-    made.store.close()
+    with opened(Room(tmp_path)) as made:
+        yield made
 
 
 def test_what_is_new_is_told_at_once_and_then_once_a_second(room: Room) -> None:
