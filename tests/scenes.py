@@ -54,6 +54,7 @@ class Faults:
             distance, ragged edges, flying pixels, holes, 1 mm steps.
         turn_deg, shift_m: Every stated camera is wrong by a turn about the object and a shift, random directions.
         exposure_gains: Factors on linear light, per view (repeated if there are more views).
+        has_depth: Whether there are depth images at all.
         seed: For everything random.
     """
 
@@ -61,6 +62,7 @@ class Faults:
     turn_deg: float = 0.0
     shift_m: float = 0.0
     exposure_gains: tuple[float, ...] = (1.0,)
+    has_depth: bool = True
     seed: int = 0
 
 
@@ -167,7 +169,8 @@ def capture_of(
         if gain != 1:
             image_srgb = srgb_from_linear((linear_from_srgb(image_srgb) * gain).clamp(0, 1))
         step_z = 1e-3 if faults.has_sensor_noise else 0.0
-        depth = DepthMap(torch.from_numpy(depth_z_m.astype(np.float32)), torch.from_numpy(valid), step_z=step_z)
+        measured = DepthMap(torch.from_numpy(depth_z_m.astype(np.float32)), torch.from_numpy(valid), step_z=step_z)
+        depth = measured if faults.has_depth else None
         name = names[index] if names else f"view_{index:02d}"
         stated = _misplaced(camera, scene, faults, rng)
         views.append(View(name, image_srgb, rendered.alpha, "alpha", depth, stated))
