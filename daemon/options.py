@@ -88,7 +88,8 @@ def build_options(
         options = JobOptions.model_validate(_merged(defaults, values))
     except ValidationError as error:
         key, sentence = explain_first(error, JobOptions)
-        raise InvalidOptions(f"{file}: {sentence}.", file=file, details={"key": key}) from None
+        end = "" if sentence.endswith("?") else "."
+        raise InvalidOptions(f"{file}: {sentence}{end}", file=file, details={"key": key}) from None
     return options.model_copy(update={"max_image_pixels": min(options.max_image_pixels, max_image_pixels)})
 
 
