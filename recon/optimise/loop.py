@@ -188,15 +188,16 @@ def _linearised(
     fragments = raster.rasterize(mesh.positions_world, mesh.faces, observations.cameras)
     return Terms(
         depth_term(mesh, fragments, observations, raster, _depth_reach_m(index, observations)),
-        outline_term(mesh, edges, fragments, observations, outline_reach_m),
+        (outline_term(mesh, edges, fragments, observations, outline_reach_m),),
         None if photographs is None else colour_term(mesh, fragments, observations, photographs, raster),
     )
 
 
 def _recorded(terms: Terms, step: Float[Tensor, "v 3"]) -> OptimiseStep:
-    outline_m = 0.0 if terms.outline is None else terms.outline.cost
+    depth_m = 0.0 if terms.depth is None else terms.depth.cost
     difference = None if terms.colour is None else terms.colour.difference
-    return OptimiseStep(terms.depth.cost, outline_m, difference, float(step.norm(dim=1).mean()))
+    outline_m = sum(outline.cost for outline in terms.outlines)
+    return OptimiseStep(depth_m, outline_m, difference, float(step.norm(dim=1).mean()))
 
 
 def _smoothness(index: int, observations: Observations) -> Smoothness:

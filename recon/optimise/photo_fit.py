@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from torch.nn import functional
 
 from recon.arrays import Float, Tensor
 from recon.errors import Diverged
@@ -22,8 +21,9 @@ from recon.optimise.photo_terms import (
     contour_px,
     photometric_term,
     reaching_term,
+    resampled,
 )
-from recon.optimise.solver import Laplacian, conjugate_gradients, scatter_outline
+from recon.optimise.solver import Laplacian, Terms, conjugate_gradients
 from recon.optimise.terms import OutlineTerm, outline_term
 from recon.raster import Fragments, Rasterizer
 from recon.remesh import Edges, find_edges
@@ -181,53 +181,38 @@ class _Problem:
         cameras, pixel_m = self.observations.cameras, self.observations.pixel_m
         fragments = raster.rasterize(mesh.positions_world, mesh.faces, cameras)
         colour = photometric_term(mesh, fragments, cameras, layers, raster)
-        outlines = self._outlines(mesh, fragments, level, pixel_m)
         weight = _COLOUR_WEIGHT * pixel_m**2
         colour = replace(colour, blocks=weight * colour.blocks, pulls=weight * colour.pulls)
-        step = self._solved(mesh, colour, outlines, level.stiffness)
+        terms = Terms(outlines=self._outlines(mesh, fragments, level, pixel_m), colour=colour)
+        step = self._solved(mesh, terms, level.stiffness)
         if not bool(torch.isfinite(step).all()):
             raise Diverged("Bending the mesh to the photographs produced positions that are not finite.")
         longest = _LONGEST_STEP * pixel_m * max(level.blur_px, 2.0)
         length = step.norm(dim=1, keepdim=True).clamp_min(1e-12)
         return TriangleMesh(mesh.positions_world + step * (longest / length).clamp_max(1), mesh.faces)
 
-    def _outlines(self, mesh: TriangleMesh, fragments: Fragments, level: _Level, pixel_m: float) -> list[OutlineTerm]:
+    def _outlines(
+        self, mesh: TriangleMesh, fragments: Fragments, level: _Level, pixel_m: float
+    ) -> tuple[OutlineTerm, ...]:
         pulling = outline_term(mesh, self._edges, fragments, self.observations, level.reach_px * pixel_m)
         reaching = reaching_term(
             mesh, self._edges, fragments, self.observations.cameras, self._contours_px, level.reach_px
         )
-        return [
+        return (
             replace(pulling, weights=_OUTLINE_WEIGHT * pulling.weights),
             replace(reaching, weights=_REACHING_WEIGHT * reaching.weights),
-        ]
+        )
 
-    def _solved(
-        self, mesh: TriangleMesh, colour: PhotometricTerm, outlines: list[OutlineTerm], stiffness: float
-    ) -> Float[Tensor, "v 3"]:
+    def _solved(self, mesh: TriangleMesh, terms: Terms, stiffness: float) -> Float[Tensor, "v 3"]:
         """The step that minimises the linearised terms plus what the whole displacement costs."""
-        faces, laplacian = mesh.faces, self._laplacian
+        laplacian = self._laplacian
 
         def hessian(step: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
-            result = stiffness * laplacian.squared(step) + _HOLD * step
-            push = (colour.blocks @ step[faces].mean(1)[..., None])[..., 0] / 3
-            for corner in range(3):
-                result.index_add_(0, faces[:, corner], push)
-            for term in outlines:
-                moved = ((step[term.ends] * term.shares[..., None]).sum(1) * term.directions_world).sum(1)
-                scatter_outline(result, term, moved)
-            return result
+            return terms.add_products(stiffness * laplacian.squared(step) + _HOLD * step, mesh.faces, step)
 
         displacement = mesh.positions_world - self._start.positions_world
-        right = -stiffness * laplacian.squared(displacement) - _HOLD * displacement
-        diagonal = torch.full_like(right, 1.3 * stiffness + _HOLD)
-        for corner in range(3):
-            right.index_add_(0, faces[:, corner], -colour.pulls / 3)
-            diagonal.index_add_(0, faces[:, corner], colour.blocks.diagonal(dim1=1, dim2=2) / 9)
-        for term in outlines:
-            scatter_outline(right, term, -term.residuals_m)
-            for end in range(2):
-                amount = (term.weights * term.shares[:, end] ** 2)[:, None] * term.directions_world**2
-                diagonal.index_add_(0, term.ends[:, end], amount)
+        right = terms.add_pulls(-stiffness * laplacian.squared(displacement) - _HOLD * displacement, mesh.faces)
+        diagonal = terms.add_diagonal(torch.full_like(right, 1.3 * stiffness + _HOLD), mesh.faces)
         return conjugate_gradients(hessian, right, diagonal, 40)
 
 
@@ -242,16 +227,9 @@ def _shrunk(view: View) -> View:
     """The photograph and its outline on the grid for fitting."""
     scale = min(1.0, _GRID_PX / max(view.height_px, view.width_px))
     size = (round(view.height_px * scale), round(view.width_px * scale))
-    layers = torch.cat([view.image_srgb.movedim(-1, 0), view.foreground_alpha[None]])[None]
-    small = functional.interpolate(layers, size, mode="area")[0]
     camera = view.posed_camera
-    return replace(
-        view,
-        image_srgb=small[:3].movedim(0, -1),
-        foreground_alpha=small[3],
-        depth=None,
-        camera=replace(camera, intrinsics=camera.intrinsics.resized(size[1], size[0])),
-    )
+    resized = replace(camera, intrinsics=camera.intrinsics.resized(size[1], size[0]))
+    return replace(resampled(view, size), camera=resized)
 
 
 def _summarised(

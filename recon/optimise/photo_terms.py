@@ -1,6 +1,6 @@
 """What photographs alone ask of a mesh: one colour per place, and outlines that reach each other."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -40,6 +40,16 @@ class PhotometricTerm:
     pulls: Float[Tensor, "f 3"]
     difference: float
     gains: Float[Tensor, "k 3"]
+
+
+def resampled(view: View, size_px: tuple[int, int]) -> View:
+    """The photograph and its outline at another size (height, width), without depth; the camera stays as it is."""
+    if (view.height_px, view.width_px) == size_px:
+        return replace(view, depth=None)
+    layers = torch.cat([view.image_srgb.movedim(-1, 0), view.foreground_alpha[None]])[None].float()
+    mode = "area" if layers.shape[2] > size_px[0] else "bilinear"
+    small = functional.interpolate(layers, size_px, mode=mode)[0]
+    return replace(view, image_srgb=small[:3].movedim(0, -1), foreground_alpha=small[3], depth=None)
 
 
 def blurred_layers(views: tuple[View, ...], blur_px: float, device: torch.device) -> Float[Tensor, "k 10 h w"]:

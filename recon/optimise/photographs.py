@@ -3,13 +3,12 @@
 from dataclasses import dataclass, replace
 
 import torch
-from torch.nn import functional
 
 from recon.arrays import Float, Tensor
 from recon.observations import Observations
-from recon.optimise.photo_terms import PhotometricTerm, blurred_layers, photometric_term
+from recon.optimise.photo_terms import PhotometricTerm, blurred_layers, photometric_term, resampled
 from recon.raster import Fragments, Rasterizer
-from recon.scene import Capture, TriangleMesh, View
+from recon.scene import Capture, TriangleMesh
 
 NOISE_PER_DIFFERENCE, LEAST_COLOUR_NOISE, MOST_COLOUR_NOISE = 6.0, 0.03, 0.1
 """Deviation of a pixel's colour (sRGB, 0..1) that no displacement explains, from the mean difference of photographs:
@@ -44,18 +43,9 @@ class Photographs:
 def photographs_of(capture: Capture, observations: Observations) -> Photographs:
     """The capture's photographs, resampled to the observations' pixels."""
     size_px = (observations.cameras.height_px, observations.cameras.width_px)
-    views = tuple(_resampled(view, size_px) for view in capture.views)
+    views = tuple(resampled(view, size_px) for view in capture.views)
     device = observations.depth_z_m.device
     return Photographs(blurred_layers(views, BLUR_PX, device), torch.ones(len(views), 3, device=device))
-
-
-def _resampled(view: View, size_px: tuple[int, int]) -> View:
-    if view.image_srgb.shape[:2] == size_px:
-        return view
-    layers = torch.cat([view.image_srgb.movedim(-1, 0), view.foreground_alpha[None]])[None].float()
-    mode = "area" if layers.shape[2] > size_px[0] else "bilinear"
-    small = functional.interpolate(layers, size_px, mode=mode)[0]
-    return replace(view, image_srgb=small[:3].movedim(0, -1), foreground_alpha=small[3], depth=None)
 
 
 def colour_term(

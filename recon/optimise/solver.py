@@ -34,11 +34,55 @@ class Smoothness:
 
 @dataclass(frozen=True)
 class Terms:
-    """What the data ask of the mesh, linearised; a term that is None asks nothing."""
+    """What the data ask of a mesh, linearised at its present shape; what is left out asks nothing."""
 
-    depth: DepthTerm
-    outline: OutlineTerm | None = None
+    depth: DepthTerm | None = None
+    outlines: tuple[OutlineTerm, ...] = ()
     colour: PhotometricTerm | None = None
+
+    def add_products(
+        self, result: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"], step: Float[Tensor, "v 3"]
+    ) -> Float[Tensor, "v 3"]:
+        """Add, in place, the second derivatives times a step."""
+        depth, of_corners = self.depth, step[faces]
+        if depth is not None:
+            push = (depth.blocks @ (of_corners * depth.normals_world[:, None]).sum(2)[..., None])[..., 0]
+            for corner in range(3):
+                result.index_add_(0, faces[:, corner], push[:, corner, None] * depth.normals_world)
+        if self.colour is not None:
+            drift = (self.colour.blocks @ of_corners.mean(1)[..., None])[..., 0] / 3
+            for corner in range(3):
+                result.index_add_(0, faces[:, corner], drift)
+        for outline in self.outlines:
+            moved = ((step[outline.ends] * outline.shares[..., None]).sum(1) * outline.directions_world).sum(1)
+            _scatter_outline(result, outline, moved)
+        return result
+
+    def add_pulls(self, right: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> Float[Tensor, "v 3"]:
+        """Subtract, in place, the first derivatives."""
+        for corner in range(3):
+            if self.depth is not None:
+                pull = self.depth.pulls[:, corner, None] * self.depth.normals_world
+                right.index_add_(0, faces[:, corner], -pull)
+            if self.colour is not None:
+                right.index_add_(0, faces[:, corner], -self.colour.pulls / 3)
+        for outline in self.outlines:
+            _scatter_outline(right, outline, -outline.residuals_m)
+        return right
+
+    def add_diagonal(self, diagonal: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> Float[Tensor, "v 3"]:
+        """Add, in place, the diagonal of the second derivatives."""
+        for corner in range(3):
+            if self.depth is not None:
+                own = self.depth.blocks[:, corner, corner, None] * self.depth.normals_world**2
+                diagonal.index_add_(0, faces[:, corner], own)
+            if self.colour is not None:
+                diagonal.index_add_(0, faces[:, corner], self.colour.blocks.diagonal(dim1=1, dim2=2) / 9)
+        for outline in self.outlines:
+            for end in range(2):
+                amount = (outline.weights * outline.shares[:, end] ** 2)[:, None] * outline.directions_world**2
+                diagonal.index_add_(0, outline.ends[:, end], amount)
+        return diagonal
 
 
 class Laplacian:
@@ -81,56 +125,15 @@ def solve_step(
         along_normal = (step * normals).sum(1, keepdim=True) * normals
         result = stiffness * laplacian.squared(step) + smoothness.damping * step
         result = result + smoothness.tangential * (step - along_normal)
-        return _add_products(result, mesh, terms, step)
+        return terms.add_products(result, mesh.faces, step)
 
     centred = mesh.positions_world - mesh.positions_world.mean(0)
-    right = _add_pulls(-smoothness.shape * laplacian.squared(centred), mesh, terms)
+    right = terms.add_pulls(-smoothness.shape * laplacian.squared(centred), mesh.faces)
     diagonal = 1.3 * stiffness + smoothness.damping + smoothness.tangential * (1 - normals**2)
-    return conjugate_gradients(hessian, right, _add_diagonal(diagonal, mesh, terms), iteration_count)
+    return conjugate_gradients(hessian, right, terms.add_diagonal(diagonal, mesh.faces), iteration_count)
 
 
-def _add_products(
-    result: Float[Tensor, "v 3"], mesh: TriangleMesh, terms: Terms, step: Float[Tensor, "v 3"]
-) -> Float[Tensor, "v 3"]:
-    """Add the terms' second derivatives times a step."""
-    depth, outline, colour = terms.depth, terms.outline, terms.colour
-    of_corners = step[mesh.faces]
-    push = (depth.blocks @ (of_corners * depth.normals_world[:, None]).sum(2)[..., None])[..., 0]
-    drift = 0.0 if colour is None else (colour.blocks @ of_corners.mean(1)[..., None])[..., 0] / 3
-    for corner in range(3):
-        result.index_add_(0, mesh.faces[:, corner], push[:, corner, None] * depth.normals_world + drift)
-    if outline is not None:
-        moved = ((step[outline.ends] * outline.shares[..., None]).sum(1) * outline.directions_world).sum(1)
-        scatter_outline(result, outline, moved)
-    return result
-
-
-def _add_pulls(right: Float[Tensor, "v 3"], mesh: TriangleMesh, terms: Terms) -> Float[Tensor, "v 3"]:
-    """Subtract the terms' first derivatives."""
-    depth, outline, colour = terms.depth, terms.outline, terms.colour
-    drift = 0.0 if colour is None else colour.pulls / 3
-    for corner in range(3):
-        right.index_add_(0, mesh.faces[:, corner], -depth.pulls[:, corner, None] * depth.normals_world - drift)
-    if outline is not None:
-        scatter_outline(right, outline, -outline.residuals_m)
-    return right
-
-
-def _add_diagonal(diagonal: Float[Tensor, "v 3"], mesh: TriangleMesh, terms: Terms) -> Float[Tensor, "v 3"]:
-    """Add the diagonal of the terms' second derivatives."""
-    depth, outline, colour = terms.depth, terms.outline, terms.colour
-    of_colour = 0.0 if colour is None else colour.blocks.diagonal(dim1=1, dim2=2) / 9
-    for corner in range(3):
-        of_depth = depth.blocks[:, corner, corner, None] * depth.normals_world**2
-        diagonal.index_add_(0, mesh.faces[:, corner], of_depth + of_colour)
-    if outline is not None:
-        for end in range(2):
-            amount = (outline.weights * outline.shares[:, end] ** 2)[:, None] * outline.directions_world**2
-            diagonal.index_add_(0, outline.ends[:, end], amount)
-    return diagonal
-
-
-def scatter_outline(result: Float[Tensor, "v 3"], outline: OutlineTerm, amounts: Float[Tensor, " n"]) -> None:
+def _scatter_outline(result: Float[Tensor, "v 3"], outline: OutlineTerm, amounts: Float[Tensor, " n"]) -> None:
     """Add weight * amount * direction to both ends of every outline sample."""
     push = (outline.weights * amounts)[:, None] * outline.directions_world
     for end in range(2):

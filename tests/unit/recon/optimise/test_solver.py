@@ -59,7 +59,7 @@ def test_an_outline_moves_along_its_direction() -> None:
     direction = torch.tensor([[1.0, 0.0, 0.0]]).expand(count, 3)
     shares, ones = torch.full((count, 2), 0.5), torch.ones(count)
     outline = OutlineTerm(ends, shares, direction, -0.002 * ones, ones, 0.0)
-    step = solve_step(MESH, laplacian(), Terms(nothing_measured(), outline), LOOSE, iteration_count=100)
+    step = solve_step(MESH, laplacian(), Terms(nothing_measured(), (outline,)), LOOSE, iteration_count=100)
     assert torch.allclose(step, torch.tensor([0.002, 0.0, 0.0]).expand_as(step), atol=1e-5)
 
 
