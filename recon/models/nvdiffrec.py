@@ -24,9 +24,10 @@ PIXELS_PER_FACE = 3
 
 NO_DEPTH = (
     "No view has a depth image: the shape comes from outlines and from where the photographs show one colour. "
-    "Expect errors of 0.1 to 2 % of the object's size, most in hollows that no outline shows; with depth, 0.01 %."
+    "Expect errors of 0.1 to 3 % of the object's size, most in hollows that no outline shows; with depth they are ten "
+    "times smaller."
 )
-"""Measured on solids and on a scanned toy cow: docs/performance.md."""
+"""Measured on analytic solids: docs/performance.md."""
 
 
 class NvdiffrecModel:
