@@ -4,7 +4,6 @@ Depths become connected surface patches with normals and a noise level; alpha be
 the silhouette in pixels.  Both stay on the depth's own pixel grid, all views stacked, on the device.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 
 from recon import frames
 from recon.arrays import Bool, Float, Tensor
-from recon.contour import contour_distance_px
+from recon.contour import contour_distances_px
 from recon.scene import CameraBatch, Capture, batch_cameras
 
 
@@ -69,8 +68,7 @@ def observe(capture: Capture, device: torch.device, denoise: str = "auto") -> Ob
     cameras = batch_cameras([view.posed_camera for view in capture.views], height_px, width_px, device)
     alpha = torch.stack([_resized(view.foreground_alpha, height_px, width_px) for view in capture.views])
     alpha = alpha.to(device)
-    with ThreadPoolExecutor() as pool:  # the distance transform leaves the interpreter to the other views
-        silhouette_px = torch.stack(list(pool.map(contour_distance_px, alpha)))
+    silhouette_px = torch.stack(contour_distances_px(alpha))
     depth, mask = _stacked_depth(capture, height_px, width_px)
     depth, mask = depth.to(device), mask.to(device) & (alpha > 0.5)
     pixel_m = _pixel_width_m(depth, mask, cameras)

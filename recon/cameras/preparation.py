@@ -1,5 +1,6 @@
 """From a capture's views to surfaces, samples and camera unknowns, and back."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
@@ -62,16 +63,18 @@ def alpha_on_depth_grid(view: View, depth: DepthMap) -> Float[Tensor, "h w"]:
 
 def make_surfaces(views: tuple[View, ...], device: torch.device) -> dict[int, Surface]:
     """The surfaces of all views that show enough of one to be compared, by the view's index."""
-    surfaces = {}
-    for index, view in enumerate(views):
-        depth = view.depth
-        if depth is None or int(object_mask(view, depth).sum()) < MIN_SURFACE_PIXELS:
-            continue
-        mask, alpha = object_mask(view, depth).to(device), alpha_on_depth_grid(view, depth).to(device)
-        surface = make_surface(depth.depth_z.to(device), mask, alpha, depth.step_z)
-        if int(surface.usable.sum()) >= MIN_SURFACE_PIXELS // 2:
-            surfaces[index] = surface
-    return surfaces
+    with ThreadPoolExecutor() as pool:  # distances to the outlines let go of the interpreter
+        surfaces = pool.map(lambda view: _surface(view, device), views)
+        return {index: surface for index, surface in enumerate(surfaces) if surface is not None}
+
+
+def _surface(view: View, device: torch.device) -> Surface | None:
+    depth = view.depth
+    if depth is None or int(object_mask(view, depth).sum()) < MIN_SURFACE_PIXELS:
+        return None
+    mask, alpha = object_mask(view, depth).to(device), alpha_on_depth_grid(view, depth).to(device)
+    surface = make_surface(depth.depth_z.to(device), mask, alpha, depth.step_z)
+    return surface if int(surface.usable.sum()) >= MIN_SURFACE_PIXELS // 2 else None
 
 
 def state_from_cameras(views: list[View], surfaces: list[Surface], device: torch.device) -> RigState:

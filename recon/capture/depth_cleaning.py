@@ -1,6 +1,7 @@
 """Keep the depth that belongs to the object: inside its mask, and in pieces that hang together."""
 
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -37,25 +38,51 @@ def clean_depth(depth: DepthMap, coverage: Float[Tensor, "h w"]) -> DepthMap:
 def _drop_specks(
     depth_z: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_], step_z: float
 ) -> npt.NDArray[np.bool_]:
-    """Connected pieces of surface, neighbours being joined unless depth jumps between them."""
-    node_count = int(valid.sum())
-    if not node_count:
+    """Keep the connected pieces of surface that are large enough."""
+    rows, columns = np.flatnonzero(valid.any(1)), np.flatnonzero(valid.any(0))
+    if not len(rows):
         return valid
-    node_index = np.full(valid.shape, -1, np.int64)
-    node_index[valid] = np.arange(node_count)
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    kept = np.zeros_like(valid)
+    kept[box] = _in_large_pieces(depth_z[box], valid[box], step_z)
+    return kept
+
+
+def _in_large_pieces(
+    depth_z: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_], step_z: float
+) -> npt.NDArray[np.bool_]:
+    """Neighbours are joined unless depth jumps between them.
+
+    The graph's nodes are runs of joined pixels in a row, which are a hundred times fewer than pixels.
+    """
+    beside, *across = (_are_joined(depth_z, valid, step_z, *pair) for pair in _NEIGHBOURS)
+    is_start = valid.copy()
+    is_start[:, 1:] &= ~beside
+    run_index = np.cumsum(is_start).reshape(valid.shape) - 1
     pairs = []
-    for from_slice, to_slice in _NEIGHBOURS:
-        z_from, z_to = depth_z[from_slice], depth_z[to_slice]
-        jump_limit = np.maximum(_JUMP_FRACTION * np.minimum(z_from, z_to), 2.5 * step_z)
-        joined = valid[from_slice] & valid[to_slice] & (np.abs(z_from - z_to) <= jump_limit)
-        pairs.append(np.stack([node_index[from_slice][joined], node_index[to_slice][joined]]))
-    edges = np.concatenate(pairs, 1)
-    graph = sparse.coo_array((np.ones(edges.shape[1], np.int8), (edges[0], edges[1])), (node_count, node_count))
-    labels = csgraph.connected_components(graph, directed=False)[1]
+    for (one, other), joined in zip(_NEIGHBOURS[1:], across, strict=True):
+        is_new = joined.copy()  # unless the pixels to the left join the same two runs
+        is_new[:, 1:] &= ~joined[:, :-1] | is_start[one][:, 1:] | is_start[other][:, 1:]
+        pairs.append(np.stack([run_index[one][is_new], run_index[other][is_new]]))
+    edges, run_count = np.concatenate(pairs, 1), int(run_index[-1, -1]) + 1
+    graph = sparse.coo_array((np.ones(edges.shape[1], np.int8), (edges[0], edges[1])), (run_count, run_count))
+    labels = csgraph.connected_components(graph, directed=False)[1][run_index[valid]]
     sizes = np.bincount(labels)
     kept = np.zeros_like(valid)
     kept[valid] = (sizes >= _SPECK_FRACTION * sizes.max())[labels]
     return kept
+
+
+_Region: TypeAlias = tuple[slice, slice]
+
+
+def _are_joined(
+    depth_z: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_], step_z: float, one: _Region, other: _Region
+) -> npt.NDArray[np.bool_]:
+    z_one, z_other = depth_z[one], depth_z[other]
+    jump_limit = np.maximum(_JUMP_FRACTION * np.minimum(z_one, z_other), 2.5 * step_z)
+    joined: npt.NDArray[np.bool_] = valid[one] & valid[other] & (np.abs(z_one - z_other) <= jump_limit)
+    return joined
 
 
 _NEIGHBOURS = (

@@ -14,7 +14,7 @@ from recon.capture.listing import ViewFiles
 from recon.capture.posing import have_same_aspect
 from recon.errors import SizeMismatch
 
-_DECODER_THREADS = 4
+_DECODER_THREADS = 8
 
 
 @dataclass(frozen=True)

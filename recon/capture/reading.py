@@ -1,8 +1,10 @@
 """A job folder, step by step, into a capture."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +30,11 @@ from recon.errors import IncompleteInput, InvalidCameras, InvalidOptions
 from recon.scene import Camera, Capture, DepthMap, Inference, Intrinsics, View
 from recon.settings import Settings
 
+_Result = TypeVar("_Result")
+
+_THREADS = 8
+"""More would only hold more pictures in memory."""
+
 CAPTURE_FACTS_FILE = "capture.json"
 """Facts about a folder without cameras; only the depth unit is read."""
 
@@ -50,10 +57,10 @@ def read_capture(folder: Path, settings: Settings) -> Capture:
     units_m = _stated_units_m(manifest, listing, read_bytes, len(pictures))
     depths, inferences = _decode_depths(pictures, cameras, units_m, settings)
     lenses = [camera.lens if camera else Lens() for camera in stated]
-    sources = [_perfect_lens(*parts) for parts in zip(pictures, depths, cameras, lenses, strict=True)]
+    sources = _in_every_view(_perfect_lens, pictures, depths, cameras, lenses)
     sources = _planar_depths(sources, settings)
     masks = find_masks(sources, settings.background)
-    views = tuple(_build_view(source, mask) for source, mask in zip(sources, masks, strict=True))
+    views = tuple(_in_every_view(_build_view, sources, masks))
     return Capture(
         views,
         layout.kind,
@@ -62,6 +69,12 @@ def read_capture(folder: Path, settings: Settings) -> Capture:
         cameras_source="given" if all(cameras) else "none",
         inferences=(*inferences, *_mask_inferences(masks, settings)),
     )
+
+
+def _in_every_view(step: Callable[..., _Result], *columns: Sequence[Any]) -> list[_Result]:
+    """Several views at a time: work on whole pictures lets go of the interpreter."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(step, *columns))
 
 
 def _check_complete(layout: Layout, listing: Listing) -> None:
@@ -108,12 +121,13 @@ def _decode_depths(
     posed = [camera for camera in cameras if camera is not None]
     evidence = DepthEvidence(next((unit for unit in units_m if unit), None), median_target_distance_m(posed))
     code, inferences = decide_code(raws, settings.depth, evidence)
-    depths: list[DepthMap | None] = []
-    for item, unit_m in zip(pictures, units_m, strict=True):
+
+    def decode(item: ViewPictures, unit_m: float | None) -> DepthMap | None:
         # Only a camera file can give every view its own unit.
         own = replace(code, unit_m=unit_m) if unit_m and settings.depth.unit_m is None else code
-        depths.append(decode_depth(item.depth, own) if item.depth is not None else None)
-    return depths, inferences
+        return decode_depth(item.depth, own) if item.depth is not None else None
+
+    return _in_every_view(decode, pictures, units_m), inferences
 
 
 def _perfect_lens(item: ViewPictures, depth: DepthMap | None, camera: Camera | None, lens: Lens) -> MaskSources:

@@ -87,11 +87,11 @@ def _shortened(name: str, draw: ImageDraw.ImageDraw, font: _Font, available_px: 
 def _tiles(view: View, subject: Subject, raster: Rasterizer, tile_px: int) -> list[Image.Image]:
     """Photograph, mesh and difference, cut to the object."""
     box_px = _box_around_object(view, subject)
-    alpha = view.foreground_alpha[..., None]
-    cut_out = _cut(torch.cat([view.image_srgb, alpha], -1), box_px, tile_px)
+    cut_out = _cut(view.image_srgb, view.foreground_alpha, box_px, tile_px)
     photograph, mask = _over_background(cut_out), cut_out[..., 3]
     is_cut_out = view.mask_source == "alpha"  # what lies behind the object is then not a photograph
-    whole = cut_out if is_cut_out else _cut(torch.cat([view.image_srgb, torch.ones_like(alpha)], -1), box_px, tile_px)
+    opaque = torch.ones_like(view.foreground_alpha)
+    whole = cut_out if is_cut_out else _cut(view.image_srgb, opaque, box_px, tile_px)
     drawn, coverage = _draw_view(view.posed_camera, subject, raster, box_px, tile_px)
     difference = (drawn - photograph).abs().mean(-1) * 255 / FULL_SCALE
     is_object = (mask > 0.5) | (coverage > 0.5)
@@ -105,13 +105,15 @@ def _tiles(view: View, subject: Subject, raster: Rasterizer, tile_px: int) -> li
 
 def _box_around_object(view: View, subject: Subject) -> tuple[int, int, int, int]:
     """A square (left, top, right, bottom) around photograph's and mesh's outlines; may reach beyond the picture."""
-    rows, columns = torch.nonzero(view.foreground_alpha.cpu() > 0.5, as_tuple=True)
+    mask = view.foreground_alpha.cpu() > 0.5
+    columns, rows = (torch.nonzero(mask.any(axis))[:, 0] for axis in (0, 1))
+    ends = [torch.stack([columns[end], rows[end]])[None] for end in (0, -1)] if len(rows) else []
     cameras = batch_cameras([view.posed_camera], view.height_px, view.width_px, subject.positions_world.device)
     pixels_px, depth_z_m = cameras.project(subject.positions_world)
     places = pixels_px[0, depth_z_m[0] > 0].cpu()
     places = places[places.isfinite().all(1)].clamp_min(0)
     places = torch.minimum(places, torch.tensor([view.width_px, view.height_px]))
-    places = torch.cat([places, torch.stack([columns, rows], 1)]).float()
+    places = torch.cat([places, *ends]).float()
     if not len(places):
         places = torch.tensor([[0.0, 0.0], [view.width_px, view.height_px]])
     low, high = places.amin(0), places.amax(0)
@@ -120,10 +122,17 @@ def _box_around_object(view: View, subject: Subject) -> tuple[int, int, int, int
     return left_px, top_px, left_px + side_px, top_px + side_px
 
 
-def _cut(picture: Float[Tensor, "h w 4"], box_px: tuple[int, int, int, int], tile_px: int) -> Float[Tensor, "t t 4"]:
+def _cut(
+    image_srgb: Float[Tensor, "h w 3"], alpha: Float[Tensor, "h w"], box_px: tuple[int, int, int, int], tile_px: int
+) -> Float[Tensor, "t t 4"]:
     """Cut a square out of a picture with coverage and scale it; transparent beyond the picture."""
-    whole = Image.fromarray((picture.clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy(), "RGBA")
-    tile = whole.crop(box_px).resize((tile_px, tile_px), Image.Resampling.BOX)
+    left_px, top_px, right_px, bottom_px = box_px
+    from_x, from_y = max(0, left_px), max(0, top_px)
+    inside = slice(from_y, bottom_px), slice(from_x, right_px)
+    picture = torch.cat([image_srgb[inside], alpha[inside][..., None]], -1)
+    there = Image.fromarray((picture.clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy(), "RGBA")
+    square = there.crop((left_px - from_x, top_px - from_y, right_px - from_x, bottom_px - from_y))
+    tile = square.resize((tile_px, tile_px), Image.Resampling.BOX)
     return torch.from_numpy(np.array(tile)).float() / 255
 
 

@@ -24,7 +24,7 @@ from recon.previews.drawing import (
     with_lines,
 )
 from recon.previews.film import save_film
-from recon.previews.studio import only_camera, side_cameras, turntable_cameras
+from recon.previews.studio import side_cameras, some_cameras, turntable_cameras
 from recon.raster import Rasterizer
 from recon.scene import CameraBatch, Capture, TexturedMesh, TriangleMesh
 from recon.settings import Settings
@@ -36,6 +36,9 @@ LINE_WIDTH_PX = 1.0
 
 TURNTABLE_PX = 384
 TURNTABLE_FRAMES = 36
+TURNTABLE_BATCH = 6
+"""Frames drawn at once."""
+
 TURNTABLE_FRAME_MS = 80
 TURNTABLE_BYTES = 1_500_000
 TURNTABLE_QUALITIES = (90, 75, 55, 30)
@@ -72,7 +75,7 @@ def write_gallery(  # noqa: PLR0913 - see recon.previews.write_previews
             for name, picture in _draw_sides(subject, raster, capture.up_world):
                 saving.append(encoders.submit(_save_png, picture, folder / name))
             cameras = turntable_cameras(subject.positions_world, capture.up_world, 2 * THUMBNAIL_PX, 1)
-            thumbnail = _quick_picture(subject, raster, cameras)
+            thumbnail = _quick_pictures(subject, raster, cameras)[0]
             saving.append(encoders.submit(_save_thumbnail, thumbnail, output_dir / "folder.jpg"))
             sheet = draw_contact_sheet(subject, capture, raster, psnr_db)
             saving.append(encoders.submit(_save_png, sheet, folder / "contact_sheet.png"))
@@ -88,7 +91,7 @@ def write_progress_picture(
     cameras = turntable_cameras(subject.positions_world, up_world, PROGRESS_PX, 1)
     partial = path.with_name(f".{path.name}.partial")
     with writing(path.name):
-        _quick_picture(subject, raster, cameras).save(partial, format="PNG", compress_level=4)
+        _quick_pictures(subject, raster, cameras)[0].save(partial, format="PNG", compress_level=4)
         os.replace(partial, path)
 
 
@@ -120,7 +123,8 @@ def _turntable_frames(subject: Subject, raster: Rasterizer, up_world: str) -> li
     texture = subject.texture_srgb
     small = coarser(subject, max(1, 0 if texture is None else texture.shape[0] // (2 * TURNTABLE_PX)))
     cameras = turntable_cameras(subject.positions_world, up_world, TURNTABLE_PX, TURNTABLE_FRAMES)
-    return [_quick_picture(small, raster, only_camera(cameras, index)) for index in range(cameras.count)]
+    batches = (some_cameras(cameras, first, TURNTABLE_BATCH) for first in range(0, cameras.count, TURNTABLE_BATCH))
+    return [frame for batch in batches for frame in _quick_pictures(small, raster, batch)]
 
 
 def _save_turntable(frames: list[Image.Image], path: Path) -> Path:
@@ -140,13 +144,13 @@ def _save_turntable(frames: list[Image.Image], path: Path) -> Path:
     return path
 
 
-def _quick_picture(subject: Subject, raster: Rasterizer, cameras: CameraBatch) -> Image.Image:
+def _quick_pictures(subject: Subject, raster: Rasterizer, cameras: CameraBatch) -> list[Image.Image]:
     """One sample per pixel, with smooth outlines."""
     fragments = raster.rasterize(subject.positions_world, subject.faces, cameras)
     colours = lit(albedo_srgb(subject, raster, fragments), headlight(subject, raster, fragments, cameras))
-    picture = over_background(colours, fragments)
-    picture = raster.antialias(picture, fragments, subject.positions_world, subject.faces, cameras)
-    return _image(pixels(picture[0]))
+    pictures = over_background(colours, fragments)
+    pictures = raster.antialias(pictures, fragments, subject.positions_world, subject.faces, cameras)
+    return [_image(pixels(picture)) for picture in pictures]
 
 
 def _image(picture: UInt8[Tensor, "h w 3"]) -> Image.Image:

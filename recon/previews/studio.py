@@ -25,8 +25,9 @@ FILLED_SHARE = 0.88
 
 def side_cameras(positions_world: Float[Tensor, "v 3"], up_world: str, size_px: int) -> dict[str, CameraBatch]:
     """One camera per side, each as near as the object fits."""
+    exact, device = _exact(positions_world), positions_world.device
     return {
-        name: _framing(positions_world, _from_z_up(direction, up_world), _from_z_up(up, up_world), size_px)
+        name: _framing(exact, _from_z_up(direction, up_world), _from_z_up(up, up_world), size_px, device)
         for name, (direction, up) in SIDES_Z_UP.items()
     }
 
@@ -36,16 +37,14 @@ def turntable_cameras(
 ) -> CameraBatch:
     """Cameras around the object, counter-clockwise from the front, all at one distance."""
     elevation_rad = math.radians(elevation_deg)
+    exact, up = _exact(positions_world), _from_z_up((0.0, 0.0, 1.0), up_world)
     cameras = []
     for index in range(count):
         turn_rad = 2 * math.pi * index / count
         level = math.cos(elevation_rad)
         direction = (level * math.sin(turn_rad), -level * math.cos(turn_rad), math.sin(elevation_rad))
-        cameras.append(
-            _framing(
-                positions_world, _from_z_up(direction, up_world), _from_z_up((0.0, 0.0, 1.0), up_world), size_px, True
-            )
-        )
+        away = _from_z_up(direction, up_world)
+        cameras.append(_framing(exact, away, up, size_px, positions_world.device, is_centred=True))
     poses = torch.cat([camera.camera_from_world for camera in cameras])
     middle = (positions_world.amin(0) + positions_world.amax(0)) / 2
     distance = frames.transform_points(poses, middle[None])[:, 0, 2]
@@ -54,10 +53,10 @@ def turntable_cameras(
     return CameraBatch(poses, focal_px, principal_px, size_px, size_px)
 
 
-def only_camera(cameras: CameraBatch, index: int) -> CameraBatch:
-    """A batch of one."""
-    one = slice(index, index + 1)
-    poses, focal_px, principal_px = cameras.camera_from_world[one], cameras.focal_px[one], cameras.principal_px[one]
+def some_cameras(cameras: CameraBatch, first: int, count: int) -> CameraBatch:
+    """A part of a batch."""
+    some = slice(first, first + count)
+    poses, focal_px, principal_px = cameras.camera_from_world[some], cameras.focal_px[some], cameras.principal_px[some]
     return CameraBatch(poses, focal_px, principal_px, cameras.height_px, cameras.width_px)
 
 
@@ -67,26 +66,32 @@ def _from_z_up(direction: tuple[float, float, float], up_world: str) -> Float[Te
     return z_up if up_world == "z" else frames.Y_UP_FROM_Z_UP[:3, :3] @ z_up
 
 
+def _exact(positions_world: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
+    """Double precision on the CPU, where a few vertices and many small steps are quick."""
+    return positions_world.detach().double().cpu()
+
+
 def _framing(
     positions_world: Float[Tensor, "v 3"],
     direction_world: Float[Tensor, " 3"],
     up_world: Float[Tensor, " 3"],
     size_px: int,
+    device: torch.device,
     is_centred: bool = False,
 ) -> CameraBatch:
     """A camera that sees all vertices from a direction.
 
     Args:
-        positions_world: Everything that must be in the picture.
+        positions_world: Everything that must be in the picture; from ``_exact``.
         direction_world: From the object to the camera.
         up_world: What is up in the picture.
         size_px: Side of the square picture.
+        device: Where the camera goes.
         is_centred: Aim at the middle of the bounding box, not at the middle of the outline.
     """
-    positions = positions_world.detach().double().cpu()
-    middle = (positions.amin(0) + positions.amax(0)) / 2
+    middle = (positions_world.amin(0) + positions_world.amax(0)) / 2
     camera_from_world = frames.invert_rigid(frames.look_at(middle + direction_world, middle, up_world))
-    right, down, away = frames.transform_points(camera_from_world, positions).unbind(1)
+    right, down, away = frames.transform_points(camera_from_world, positions_world).unbind(1)
     slope = math.tan(math.radians(FIELD_OF_VIEW_DEG) / 2)
     filled = slope * FILLED_SHARE
     # How far back the camera must go, so that |right| <= filled * (away + back) for every vertex.
@@ -96,7 +101,6 @@ def _framing(
         back = back.mean(1)
     camera_from_world[2, 3] += back.max()
     focal_px = torch.full((1, 2), size_px / 2 / slope)
-    device = positions_world.device
     return CameraBatch(
         camera_from_world[None].to(device, torch.float32),
         focal_px.to(device),

@@ -30,12 +30,12 @@ def outline_scores(view: View, surface: Surface, hits: FirstHits) -> dict[str, f
     margin = SURROUNDINGS_FRACTION * surface.diagonal
     low, high = surface.positions_world.amin(0) - margin, surface.positions_world.amax(0) + margin
     near_object = ((positions_world > low) & (positions_world < high)).all(-1)
-    depth_mask = (valid_mask & near_object).cpu()
+    depth_mask = valid_mask & near_object
     depth_px = int(depth_mask.sum())
     shows_surroundings = int((valid_mask & ~near_object).sum()) > 0.05 * depth_px
     if shows_surroundings or not depth_px:
         return {}
-    photo_mask = object_mask_on(view, *depth_z.shape)
+    photo_mask = object_mask_on(view, depth_z)
     outside_fraction = int((depth_mask & ~photo_mask).sum()) / depth_px
     return {"photo_depth_iou": overlap(photo_mask, depth_mask), "depth_outside_fraction": outside_fraction}
 

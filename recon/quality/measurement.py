@@ -64,7 +64,7 @@ def _hits_of_photographs(
 
 def _drawn(surface: Surface, view: View, raster: Rasterizer) -> Float[Tensor, "h w 4"] | None:
     """The mesh as the view's camera sees it, or None when there is nothing to compare it with."""
-    return None if _reason_not_to_compare(view) else photograph(surface, view.posed_camera, raster).cpu()
+    return None if _reason_not_to_compare(view) else photograph(surface, view.posed_camera, raster)
 
 
 def _picture_scores(view: View, drawn: Float[Tensor, "h w 4"] | None) -> dict[str, float]:

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
 import meshes
-from recon.quality.comparison import depth_scores, object_mask_on, overlap, picture_scores, psnr_db
+from recon.quality.comparison import depth_scores, object_mask_on, overlap, picture_scores, psnr_db, ssim
 from recon.quality.rendering import first_hits, over_white, surface_on
 from recon.raster.torch_raster import TorchRasterizer
 from recon.scene import DepthMap, View
@@ -77,6 +79,17 @@ def test_ssim_equals_scikit_images_on_the_whole_picture(shift_px: tuple[int, int
     assert scores["ssim"] == pytest.approx(float(full[own].mean()), abs=1e-5)
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(7, 40), st.integers(7, 40), st.floats(0, 0.5))
+def test_ssim_of_a_gpu_is_scikit_images(seed: int, height: int, width: int, noise: float) -> None:
+    """On any two pictures of any size the GPU's formula gives every pixel what the library gives it, the rim included."""
+    generator = torch.Generator().manual_seed(seed)
+    one = torch.rand(height, width, generator=generator)
+    two = (one + noise * torch.randn(height, width, generator=generator)).clamp(0, 1)
+    _, full = structural_similarity(one.double().numpy(), two.double().numpy(), data_range=1.0, full=True)
+    assert (ssim(one, two).double() - torch.from_numpy(full)).abs().max() < 1e-6
+
+
 def test_depth_error_is_measured_in_metres_and_percent() -> None:
     """Depth images 5 mm short on one half: MAE 2.5 mm, RMSE 5 / sqrt 2 mm, percent of the diagonal beside them."""
     view = meshes.box_view(2)
@@ -139,7 +152,7 @@ def test_psnr_is_ten_logarithms_of_the_mean_square() -> None:
 @pytest.mark.parametrize("size_px", [32, 64, 160])
 def test_mask_keeps_its_place_on_other_grids(size_px: int) -> None:
     """The middle half stays the middle half on a smaller, an equal and a larger grid, save for rounded corners."""
-    mask = object_mask_on(meshes.box_view(0), size_px, size_px)
+    mask = object_mask_on(meshes.box_view(0), torch.zeros(size_px, size_px))
     quarter = size_px // 4
     assert int(mask.sum()) == pytest.approx((size_px // 2) ** 2, abs=4)
     assert int(mask[quarter : 3 * quarter, quarter : 3 * quarter].sum()) == int(mask.sum())
