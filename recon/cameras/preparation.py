@@ -1,6 +1,5 @@
 """From a capture's views to surfaces, samples and camera unknowns, and back."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,6 +9,7 @@ from recon.arrays import Bool, Float, Tensor
 from recon.cameras.agreement import Views
 from recon.cameras.rig_state import RigState
 from recon.cameras.surfaces import Surface, make_surface
+from recon.contour import contour_distances_px
 from recon.scene import Camera, Capture, DepthMap, Intrinsics, View
 
 MIN_SURFACE_PIXELS = 200
@@ -63,18 +63,16 @@ def alpha_on_depth_grid(view: View, depth: DepthMap) -> Float[Tensor, "h w"]:
 
 def make_surfaces(views: tuple[View, ...], device: torch.device) -> dict[int, Surface]:
     """The surfaces of all views that show enough of one to be compared, by the view's index."""
-    with ThreadPoolExecutor() as pool:  # distances to the outlines let go of the interpreter
-        surfaces = pool.map(lambda view: _surface(view, device), views)
-        return {index: surface for index, surface in enumerate(surfaces) if surface is not None}
-
-
-def _surface(view: View, device: torch.device) -> Surface | None:
-    depth = view.depth
-    if depth is None or int(object_mask(view, depth).sum()) < MIN_SURFACE_PIXELS:
-        return None
-    mask, alpha = object_mask(view, depth).to(device), alpha_on_depth_grid(view, depth).to(device)
-    surface = make_surface(depth.depth_z.to(device), mask, alpha, depth.step_z)
-    return surface if int(surface.usable.sum()) >= MIN_SURFACE_PIXELS // 2 else None
+    shown = [(index, view, view.depth) for index, view in enumerate(views) if view.depth is not None]
+    shown = [item for item in shown if int(object_mask(*item[1:]).sum()) >= MIN_SURFACE_PIXELS]
+    outlines = contour_distances_px(alpha_on_depth_grid(view, depth).to(device) for _, view, depth in shown)
+    surfaces = {}
+    for (index, view, depth), outside_px in zip(shown, outlines, strict=True):
+        mask = object_mask(view, depth).to(device)
+        surface = make_surface(depth.depth_z.to(device), mask, outside_px, depth.step_z)
+        if int(surface.usable.sum()) >= MIN_SURFACE_PIXELS // 2:
+            surfaces[index] = surface
+    return surfaces
 
 
 def state_from_cameras(views: list[View], surfaces: list[Surface], device: torch.device) -> RigState:

@@ -58,16 +58,16 @@ class Samples:
 def make_surface(
     depth: Float[Tensor, "h w"],
     valid: Bool[Tensor, "h w"],
-    alpha: Float[Tensor, "h w"],
+    outside_px: Float[Tensor, "h w"],
     step: float,
     radius_px: int | None = None,
 ) -> Surface:
-    """Smooth a depth map as much as its own noise asks for and measure distances to the silhouette.
+    """Smooth a depth map as much as its own noise asks for.
 
     Args:
         depth: Metres or a relative code.
         valid: Depth that belongs to the object.
-        alpha: Coverage by the object, 0..1, on the same grid.
+        outside_px: Distance to the object's outline on the same grid (``contour_distance_px``), any precision.
         step: Resolution of the depth format.
         radius_px: Half the smoothing window; None follows the noise.
     """
@@ -78,7 +78,7 @@ def make_surface(
     fit = fit_depth(depth, valid, radius_px, noise)
     usable = valid & (fit.support > 0.4)
     usable &= _is_smooth(fit.depth, fit.slope_x, fit.slope_y, usable, 4 * noise)
-    return Surface(fit.depth, fit.slope_x, fit.slope_y, usable, signed_distance_px(alpha), noise)
+    return Surface(fit.depth, fit.slope_x, fit.slope_y, usable, _bounded(outside_px), noise)
 
 
 def median_step(depth: Float[Tensor, "h w"], valid: Bool[Tensor, "h w"]) -> float:
@@ -90,8 +90,12 @@ def median_step(depth: Float[Tensor, "h w"], valid: Bool[Tensor, "h w"]) -> floa
 
 def signed_distance_px(alpha: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
     """``contour_distance_px`` in the double precision of everything here, at most the picture's longer side."""
-    side_px = max(alpha.shape)
-    return contour_distance_px(alpha.float()).double().clamp(-side_px, side_px)
+    return _bounded(contour_distance_px(alpha.float()))
+
+
+def _bounded(distance_px: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
+    side_px = max(distance_px.shape)
+    return distance_px.double().clamp(-side_px, side_px)
 
 
 def _is_smooth(

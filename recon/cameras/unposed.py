@@ -21,7 +21,7 @@ from recon.cameras.report import Disagreement, measure_disagreement
 from recon.cameras.rig_search import Question, RigFit, distinct, fit_cubes, fit_orbits, fov_deg, refine_leading
 from recon.cameras.rig_start import axes_crossing
 from recon.cameras.rig_state import RigState
-from recon.cameras.surfaces import draw_samples, make_surface
+from recon.cameras.surfaces import draw_samples, make_surface, signed_distance_px
 from recon.errors import UnsolvedCameras
 from recon.scene import Camera, Capture, Inference, Intrinsics, View
 from recon.settings import Settings
@@ -94,7 +94,8 @@ def _read(capture: Capture, seed: int, device: torch.device) -> Reading:
         assert depth is not None
         outline = silhouette(view, depth)
         code, valid, alpha, shrink = _pooled(depth.depth_z / unit, depth.valid_mask & (outline >= 0.5), outline)
-        surface = make_surface(code.to(device), valid.to(device), alpha.to(device), depth.step_z / unit / shrink, 3)
+        outside_px = signed_distance_px(alpha.to(device))
+        surface = make_surface(code.to(device), valid.to(device), outside_px, depth.step_z / unit / shrink, 3)
         if int(surface.usable.sum()) < MIN_SURFACE_PIXELS // 4:
             raise UnsolvedCameras(f"The depth of {view.name} is too rough to place its camera.", file=view.name)
         surfaces.append(surface)

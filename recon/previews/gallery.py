@@ -68,6 +68,8 @@ def write_gallery(  # noqa: PLR0913 - see recon.previews.write_previews
         folder.mkdir(parents=True, exist_ok=True)
         saving: list[Future[Path | None]] = []
         with ThreadPoolExecutor() as encoders:  # encoding lets go of the interpreter: it overlaps with drawing
+            sheet = draw_contact_sheet(subject, capture, raster, psnr_db)  # takes longest to encode
+            saving.append(encoders.submit(_save_png, sheet, folder / "contact_sheet.png"))
             if settings.turntable:
                 frames = _turntable_frames(subject, raster, capture.up_world)
                 saving.append(encoders.submit(_save_turntable, frames, output_dir / "turntable.webp"))
@@ -77,8 +79,6 @@ def write_gallery(  # noqa: PLR0913 - see recon.previews.write_previews
             cameras = turntable_cameras(subject.positions_world, capture.up_world, 2 * THUMBNAIL_PX, 1)
             thumbnail = _quick_pictures(subject, raster, cameras)[0]
             saving.append(encoders.submit(_save_thumbnail, thumbnail, output_dir / "folder.jpg"))
-            sheet = draw_contact_sheet(subject, capture, raster, psnr_db)
-            saving.append(encoders.submit(_save_png, sheet, folder / "contact_sheet.png"))
         return [path for path in (future.result() for future in saving) if path is not None]
 
 

@@ -160,9 +160,17 @@ def _drop(outlines: list[tuple[np.ndarray, np.ndarray]], column_count: int) -> t
     order = sorted(range(len(outlines)), key=lambda index: (-float(outlines[index][1].max()), index))
     for index in order:
         low, high = outlines[index]
-        gap = low - np.lib.stride_tricks.sliding_window_view(skyline, len(low))
-        resting = np.maximum(-gap.min(1), 0)
-        column = int((2 * resting + gap.mean(1)).argmin())  # low, and little room lost below
-        skyline[column : column + len(low)] = resting[column] + high
-        offsets[index] = column, resting[column]
+        column, row = _resting_place(skyline, low)
+        skyline[column : column + len(low)] = row + high
+        offsets[index] = column, row
     return offsets, float(skyline.max())
+
+
+def _resting_place(skyline: np.ndarray, low: np.ndarray) -> tuple[int, float]:
+    """Column and row where a chart comes to lie low and loses little room below itself."""
+    ground = np.lib.stride_tricks.sliding_window_view(skyline, len(low)).T  # a row per column of the chart
+    row = np.maximum((ground - low[:, None]).max(0), 0)
+    total = np.concatenate([[0.0], np.cumsum(skyline, dtype=np.float64)])
+    room = low.mean(dtype=np.float64) - (total[len(low) :] - total[: -len(low)]) / len(low)
+    column = int((2 * row + room).argmin())
+    return column, float(row[column])

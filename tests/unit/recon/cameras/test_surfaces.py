@@ -31,7 +31,7 @@ def test_edges_between_surfaces_are_not_interpolated() -> None:
     depth = torch.ones(40, 40, dtype=torch.float64)
     depth[:, 20:] = 1.3
     valid = torch.ones_like(depth, dtype=torch.bool)
-    surface = make_surface(depth, valid, valid.double(), 1e-4)
+    surface = make_surface(depth, valid, signed_distance_px(valid.double()), 1e-4)
     assert not bool(surface.usable[10:30, 19:21].any())
     assert bool(surface.usable[10:30, 5:15].all())
 
@@ -40,7 +40,7 @@ def test_samples_are_reproducible_and_on_the_surface() -> None:
     """The same seed draws the same points; each holds its pixel's own depth."""
     alpha, _ = _disc_alpha()
     depth = 1 + 0.001 * torch.arange(64).double().expand(64, 64)
-    surface = make_surface(depth, alpha > 0.5, alpha, 1e-4)
+    surface = make_surface(depth, alpha > 0.5, signed_distance_px(alpha), 1e-4)
     first, second = (draw_samples([surface, surface], 50, seed=3) for _ in range(2))
     assert torch.equal(first.pixels_px, second.pixels_px)
     columns, rows = (first.pixels_px[0] - 0.5).long().unbind(1)
@@ -50,6 +50,6 @@ def test_samples_are_reproducible_and_on_the_surface() -> None:
 def test_view_without_surface_cannot_be_sampled() -> None:
     """A view in which nothing is usable is refused."""
     nothing = torch.zeros(16, 16, dtype=torch.bool)
-    surface = make_surface(torch.ones(16, 16, dtype=torch.float64), nothing, nothing.double(), 1e-4)
+    surface = make_surface(torch.ones(16, 16, dtype=torch.float64), nothing, signed_distance_px(nothing.double()), 1e-4)
     with pytest.raises(ValueError, match="no usable surface"):
         draw_samples([surface], 10, 0)

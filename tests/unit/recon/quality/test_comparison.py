@@ -82,7 +82,7 @@ def test_ssim_equals_scikit_images_on_the_whole_picture(shift_px: tuple[int, int
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(7, 40), st.integers(7, 40), st.floats(0, 0.5))
 def test_ssim_of_a_gpu_is_scikit_images(seed: int, height: int, width: int, noise: float) -> None:
-    """On any two pictures of any size the GPU's formula gives every pixel what the library gives it, the rim included."""
+    """On any two pictures of any size the GPU's formula gives every pixel, the rim too, what the library gives it."""
     generator = torch.Generator().manual_seed(seed)
     one = torch.rand(height, width, generator=generator)
     two = (one + noise * torch.randn(height, width, generator=generator)).clamp(0, 1)
