@@ -16,6 +16,8 @@ from recon.previews.sheet_layout import SheetLayout
 if TYPE_CHECKING:
     from PIL import Image
 
+PICTURES = ("texture", "coverage", "error")
+
 PICTURE_QUALITY = 85
 """WebP quality of embedded pictures: not told apart from the original at a tenth of its size."""
 
@@ -45,11 +47,9 @@ def viewer_data(folder: Path) -> dict[str, object] | None:
 
     primitive = document["meshes"][0]["primitives"][0]
     attributes = primitive["attributes"]
-    names = ("texture", "coverage", "error")
+    paths = [folder / f"{name}.png" for name in PICTURES]
     with ThreadPoolExecutor() as encoders:  # encoding lets go of the interpreter
-        addresses = dict(
-            zip(names, encoders.map(picture_address, [folder / f"{name}.png" for name in names]), strict=True)
-        )
+        addresses = dict(zip(PICTURES, encoders.map(picture_address, paths), strict=True))
     return {
         "positions": block(attributes["POSITION"]),
         "normals": block(attributes["NORMAL"]),
