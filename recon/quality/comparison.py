@@ -82,7 +82,8 @@ def ssim(one: Float[Tensor, "h w"], two: Float[Tensor, "h w"]) -> Float[Tensor, 
     variances = unbiased * (square_one - mean_one**2 + square_two - mean_two**2)
     covariance = unbiased * (product - mean_one * mean_two)
     luminance = (2 * mean_one * mean_two + SSIM_C1) / (mean_one**2 + mean_two**2 + SSIM_C1)
-    return (luminance * (2 * covariance + SSIM_C2) / (variances + SSIM_C2)).float()
+    similarity: Tensor = luminance * (2 * covariance + SSIM_C2) / (variances + SSIM_C2)
+    return similarity.float()
 
 
 def depth_scores(hits: FirstHits, view: View, diagonal: float, is_metric: bool) -> dict[str, float]:

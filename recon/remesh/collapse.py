@@ -29,8 +29,8 @@ MIN_TURN = 0.3
 an isosurface has near its samples have normals of their own."""
 
 MIN_ROUNDNESS = 0.03
-"""Faces do not get flatter than this, unless they were.  An isosurface has so many flat ones that 0.1 stands in the way of
-most collapses: three to five times as many rounds, and of the faces that are left three times as many below 0.1."""
+"""Faces do not get flatter than this, unless they were.  An isosurface has so many flat ones that 0.1 stands in the
+way of most collapses: three to five times as many rounds, which leave three times as many faces below 0.1."""
 
 MIN_CANDIDATES = 100
 MAX_ROUNDS = 400
