@@ -33,6 +33,7 @@ def generated(scale: float) -> TriangleMesh:
     return TriangleMesh((true.positions_world - middle) * scale + middle, true.faces)
 
 
+@cache
 def completed(scale: float) -> CompletedMesh:
     return complete_mesh(generated(scale), seen_from_above(), 64, 20_000)
 

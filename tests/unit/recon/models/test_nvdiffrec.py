@@ -112,7 +112,7 @@ def test_clean_depth_asks_for_faces_and_noise_does_not() -> None:
 
 def test_photographs_without_depth_bend_the_hull_and_the_user_is_told() -> None:
     """Six photographs of a bowl alone: less than three quarters of the hull's error, and a warning what to expect."""
-    capture = geometry_scenes.photographed("bowl", "orbit6", 96)
+    capture = geometry_scenes.photographed("bowl", "orbit6", 64)
     capture = replace(capture, views=tuple(replace(view, depth=None) for view in capture.views))
     errors = {}
     for fit in ("balanced", "depth"):
@@ -130,9 +130,10 @@ def test_photographs_without_depth_bend_the_hull_and_the_user_is_told() -> None:
 def test_fit_says_when_the_mesh_is_bent_to_the_photographs(fit: str, disagree: bool, bends: bool) -> None:
     """balanced bends where photographs disagree, depth never, photos always; who disagrees is told in words."""
     entered: list[tuple[str, float]] = []
-    capture = replace(geometry_scenes.photographed("sphere", size_px=64), photographs_disagree=disagree)
+    capture = replace(geometry_scenes.photographed("sphere", size_px=48), photographs_disagree=disagree)
     context = context_with(lambda stage, fraction: entered.append((stage, fraction)), [])
-    result = NvdiffrecModel().reconstruct(capture, SETTINGS.model_copy(update={"fit": fit}), context)
+    settings = SETTINGS.model_copy(update={"fit": fit, "target_faces": 600})
+    result = NvdiffrecModel().reconstruct(capture, settings, context)
     assert ("photo_fit_moved_percent_mean" in result.facts) == bends
     assert bool(result.warnings) == (bends and disagree)
     fractions = [fraction for stage, fraction in entered if stage == "optimise"]

@@ -24,7 +24,7 @@ def measured(name: str, mesh: TriangleMesh, target: int) -> TriangleMesh:
 
 def test_faces_go_where_the_surface_bends() -> None:
     """On a coarse cube four of five new vertices lie near its rounded edges, which are half of the surface."""
-    coarse = geometry_scenes.built(geometry_scenes.observed("cube"), 400)
+    coarse = geometry_scenes.built(geometry_scenes.observed("cube"), 400, 64)
     count = len(coarse.faces)
     refined = measured("cube", coarse, count + 200)
     geometry_scenes.assert_closed_manifold(refined)
@@ -39,7 +39,7 @@ def test_faces_go_where_the_surface_bends() -> None:
 
 def test_nothing_is_cut_finer_than_the_pixels() -> None:
     """Asked again and again for far more faces than there are pixels, it comes to an end."""
-    mesh = geometry_scenes.built(geometry_scenes.observed("sphere"), 300)
+    mesh = geometry_scenes.built(geometry_scenes.observed("sphere"), 300, 48)
     counts = [len(mesh.faces)]
     while len(counts) < 30 and (len(counts) == 1 or counts[-1] > counts[-2]):
         mesh = measured("sphere", mesh, 10**6)
@@ -53,7 +53,7 @@ def test_coarse_to_fine_fits_better_with_the_same_faces() -> None:
     errors = []
     for start, face_count in ((4000, None), (1000, 4000)):
         refined = optimise_mesh(
-            geometry_scenes.built(observations, start),
+            geometry_scenes.built(observations, start, 64),
             observations,
             OptimiseSettings(),
             RASTER,
