@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recon.contour import FAR_PX, contour_distance_px
+from recon.contour import FAR_PX, contour_distance_px, contour_distances_px
 
 
 def disc(radius_px: float, size_px: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,3 +49,10 @@ def test_no_outline_is_far_away() -> None:
     """Empty masks are far outside, full ones far inside."""
     assert (contour_distance_px(torch.zeros(5, 7)) == FAR_PX).all()
     assert (contour_distance_px(torch.ones(5, 7)) == -FAR_PX).all()
+
+
+def test_several_masks_get_what_each_gets_alone() -> None:
+    """Masks of different sizes, at the same time and in order, bit for bit."""
+    alphas = [disc(0.2 * size_px, size_px)[0] for size_px in (40, 64, 30)]
+    for alpha, distance_px in zip(alphas, contour_distances_px(alphas), strict=True):
+        assert torch.equal(distance_px, contour_distance_px(alpha))

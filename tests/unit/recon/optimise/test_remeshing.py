@@ -24,7 +24,7 @@ def measured(name: str, mesh: TriangleMesh, target: int) -> TriangleMesh:
 
 def test_faces_go_where_the_surface_bends() -> None:
     """On a coarse cube four of five new vertices lie near its rounded edges, which are half of the surface."""
-    coarse = geometry_scenes.built(geometry_scenes.observed("cube"), 400, 64)
+    coarse = geometry_scenes.built(geometry_scenes.observed("cube"), 400)
     count = len(coarse.faces)
     refined = measured("cube", coarse, count + 200)
     geometry_scenes.assert_closed_manifold(refined)
