@@ -75,8 +75,9 @@ def ssim(one: Float[Tensor, "h w"], two: Float[Tensor, "h w"]) -> Float[Tensor, 
         place = torch.arange(-SSIM_RIM_PX, size_px + SSIM_RIM_PX, device=one.device)
         place = torch.where(place < 0, -1 - place, torch.where(place < size_px, place, 2 * size_px - 1 - place))
         padded = means.index_select(axis, place)
-        shifted = [padded.narrow(axis, first, size_px) for first in range(SSIM_WINDOW_PX)]
-        means = torch.stack(shifted).mean(0)
+        means = torch.zeros_like(means)
+        for first in range(SSIM_WINDOW_PX):
+            means += padded.narrow(axis, first, size_px) / SSIM_WINDOW_PX
     mean_one, mean_two, square_one, square_two, product = means
     unbiased = SSIM_WINDOW_PX**2 / (SSIM_WINDOW_PX**2 - 1)
     variances = unbiased * (square_one - mean_one**2 + square_two - mean_two**2)
