@@ -15,19 +15,20 @@ import torch
 from scipy import ndimage
 
 from recon.arrays import Bool, Float, Tensor
+from recon.geometry.fusion import fuse
 from recon.geometry.grid import Grid
 from recon.observations import Observations
 
 MAX_WALL_SHARE = 0.04
 """Walls are thinner than this share of the object's diagonal."""
 
-MIN_WALL_EVIDENCE = 0.75
+MIN_WALL_EVIDENCE = 0.5
 """Share of the measured points along a shadow's edge that must lie on such walls."""
 
 MIN_EDGE_POINTS = 200
 
-MIN_OPENING_SHARE = 0.25
-"""Openings narrower than this share of the diagonal are crannies, which the smooth fill closes well."""
+MIN_OPENING_PER_WALL = 2.0
+"""Openings narrower than this many wall thicknesses are crannies, which the smooth fill closes well."""
 
 MAX_DEPTH_PER_OPENING = 1.0
 """A cavity reaches at most this many opening widths beyond what was seen of it."""
@@ -58,19 +59,19 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     """
     if not observations.has_depth:
         return torch.full_like(seen.distance, -torch.inf)
-    thickness = wall_thickness(observations, seen, grid)
-    is_free, is_measured = seen.is_free.cpu().numpy(), seen.is_measured.cpu().numpy()
+    distance, is_measured = seen.distance.cpu().numpy(), seen.is_measured.cpu().numpy()
+    is_free = seen.is_free.cpu().numpy()
     unknown = ~is_free & ~is_measured
     frontier = is_free & ndimage.binary_dilation(unknown) & ~is_measured
     labels, _ = ndimage.label(frontier, NEIGHBOURHOOD)
-    diagonal = _diagonal(observations, grid)
     result = np.full(is_free.shape, -np.inf, np.float32)
-    for shadow in _shadows_along_walls(observations, thickness, labels, grid):
-        opening = float(np.sqrt((labels == shadow.label).sum()))
-        if opening > MIN_OPENING_SHARE * diagonal:
-            walls = is_measured | (frontier & (labels != shadow.label))
-            reach = MAX_DEPTH_PER_OPENING * opening
-            grown = _grow(labels == shadow.label, unknown, walls, shadow.wall_thickness, reach)
+    for shadow in _shadows_along_walls(observations, labels, grid):
+        own = labels == shadow.label
+        opening = float(np.sqrt(own.sum()))
+        if opening > MIN_OPENING_PER_WALL * shadow.wall_thickness:
+            walls = (is_measured & ~is_free) | (frontier & ~own)
+            clearance = _distance_to(walls, distance) - shadow.wall_thickness
+            grown = _grow(own, ~is_free, clearance, MAX_DEPTH_PER_OPENING * opening)
             result = np.maximum(result, grown)
     return torch.from_numpy(result).to(seen.distance.device)
 
@@ -81,59 +82,63 @@ class _Shadow:
     wall_thickness: float
 
 
-def _diagonal(observations: Observations, grid: Grid) -> float:
-    points = observations.points_world()[observations.depth_mask]
-    return float((points.amax(0) - points.amin(0)).norm()) / grid.spacing_m
-
-
 def _shadows_along_walls(
-    observations: Observations, thickness: Float[Tensor, " n"], labels: npt.NDArray[np.integer[Any]], grid: Grid
+    observations: Observations, labels: npt.NDArray[np.integer[Any]], grid: Grid
 ) -> list[_Shadow]:
     """Edges of seen free space that run along walls of known thickness, with that thickness in samples."""
     points = observations.points_world()[observations.depth_mask]
+    normals = observations.normals_world[observations.depth_mask]
     index = ((points - grid.origin_world) / grid.spacing_m).round().long().cpu().numpy()
     index = index.clip(0, np.array(labels.shape) - 1)
     nearby = ndimage.grey_dilation(labels, footprint=np.ones((5, 5, 5), bool))[index[:, 0], index[:, 1], index[:, 2]]
-    thickness_np = thickness.cpu().numpy()
-    is_wall = np.isfinite(thickness_np)
+    along_edge = torch.from_numpy(nearby > 0).to(points.device)
+    along_edge &= normals.norm(dim=1) > 0.5
+    nearby = nearby[along_edge.cpu().numpy()]
+    longest_m = MAX_WALL_SHARE * float((points.amax(0) - points.amin(0)).norm())
+    thickness_m = wall_thickness_m(observations, points[along_edge], normals[along_edge], longest_m, grid.spacing_m)
+    thickness = thickness_m.cpu().numpy() / grid.spacing_m
+    is_wall = np.isfinite(thickness)
     point_count = np.bincount(nearby, minlength=labels.max() + 1)
     wall_count = np.bincount(nearby[is_wall], minlength=labels.max() + 1)
     shadows = []
     for label in range(1, labels.max() + 1):
+        if DEBUG and (labels==label).sum()>20: print('   comp',label,(labels==label).sum(),point_count[label],wall_count[label],round(wall_count[label]/max(point_count[label],1),2), np.median(thickness[(nearby == label) & is_wall]) if wall_count[label] else None)
         if point_count[label] >= MIN_EDGE_POINTS and wall_count[label] >= MIN_WALL_EVIDENCE * point_count[label]:
-            along = thickness_np[(nearby == label) & is_wall]
+            along = thickness[(nearby == label) & is_wall]
             shadows.append(_Shadow(label, float(np.median(along))))
     return shadows
 
+DEBUG=False
 
-def wall_thickness(observations: Observations, seen: SeenSpace, grid: Grid) -> Float[Tensor, " n"]:
-    """How far behind each measured point free space begins, in samples; +inf for no free space within a wall."""
-    mask = observations.depth_mask
-    points, normals = observations.points_world()[mask], observations.normals_world[mask]
-    last = torch.tensor(grid.shape, device=points.device) - 1
-    thickness = torch.full((points.shape[0],), torch.inf, device=points.device)
-    start = (points - grid.origin_world) / grid.spacing_m
-    for step in torch.arange(1.0, MAX_WALL_SHARE * _diagonal(observations, grid), 0.5).tolist():
-        place = (start - step * normals).round().long().clamp_min(0).minimum(last)
-        behind = seen.distance[place[:, 0], place[:, 1], place[:, 2]]
-        is_out = (behind > 0) & torch.isinf(thickness) & (normals.norm(dim=1) > 0.5)
-        thickness = torch.where(is_out, torch.full_like(thickness, step) - behind.clamp(0, step), thickness)
-    return thickness
+def wall_thickness_m(
+    observations: Observations,
+    points_world: Float[Tensor, "n 3"],
+    normals_world: Float[Tensor, "n 3"],
+    longest_m: float,
+    step_m: float,
+) -> Float[Tensor, " n"]:
+    """How far behind each point of the surface free space begins; +inf for no free space within ``longest_m``."""
+    thickness_m = torch.full_like(points_world[:, 0], torch.inf)
+    for depth_m in torch.arange(step_m / 2, longest_m, step_m / 2).tolist():
+        behind_m = fuse(observations, points_world - depth_m * normals_world, 0.0).distance_m
+        is_out = (behind_m > 0) & torch.isinf(thickness_m)
+        thickness_m = torch.where(is_out, depth_m - behind_m.clamp(0, depth_m), thickness_m)
+    return thickness_m
+
+
+def _distance_to(walls: npt.NDArray[np.bool_], distance: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Distance to the surface that passes near the walls' samples: to the nearest of them, and on from it."""
+    steps, nearest = ndimage.distance_transform_edt(~walls, return_indices=True)
+    return (steps - distance[tuple(nearest)]).astype(np.float32)
 
 
 def _grow(
-    shadow: npt.NDArray[np.bool_],
-    unknown: npt.NDArray[np.bool_],
-    walls: npt.NDArray[np.bool_],
-    thickness: float,
-    reach: float,
+    shadow: npt.NDArray[np.bool_], inside: npt.NDArray[np.bool_], clearance: npt.NDArray[np.float32], reach: float
 ) -> npt.NDArray[np.float32]:
-    """Free space behind a shadow's edge: connected unknown samples farther than the thickness from any wall."""
-    clearance = ndimage.distance_transform_edt(~walls).astype(np.float32) - thickness
+    """The clearance in and around the free space behind a shadow's edge that is connected with it."""
     within_reach = ndimage.distance_transform_edt(~shadow) < reach
-    open_space = (unknown & (clearance > 0) & within_reach) | shadow
-    labels, _ = ndimage.label(open_space)
+    labels, _ = ndimage.label((inside & (clearance > 0) & within_reach) | shadow)
     reached = np.unique(labels[shadow])
-    space = np.isin(labels, reached[reached > 0]) & unknown
-    around = ndimage.binary_dilation(space, NEIGHBOURHOOD, iterations=2) & unknown
+    space = np.isin(labels, reached[reached > 0]) & inside
+    around = ndimage.binary_dilation(space, NEIGHBOURHOOD, iterations=2) & inside
     return np.where(around, clearance, -np.inf).astype(np.float32)
