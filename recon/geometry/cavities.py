@@ -27,11 +27,10 @@ MIN_WALL_EVIDENCE = 0.5
 
 MIN_EDGE_POINTS = 200
 
-MIN_OPENING_PER_WALL = 2.0
-"""Openings narrower than this many wall thicknesses are crannies, which the smooth fill closes well."""
+DEPTH_PER_WIDTH = 1.5
+"""Behind each place of its edge a cavity reaches this many times as far as the walls are away from there."""
 
-MAX_DEPTH_PER_OPENING = 1.0
-"""A cavity reaches at most this many opening widths beyond what was seen of it."""
+CHUNK_PAIRS = 1 << 24
 
 NEIGHBOURHOOD = np.ones((3, 3, 3), bool)
 
@@ -57,42 +56,38 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     Returns:
         Positive in the continued free space, falling through zero at its walls; -inf where nothing is continued.
     """
+    nothing = torch.full_like(seen.distance, -torch.inf)
     if not observations.has_depth:
-        return torch.full_like(seen.distance, -torch.inf)
-    distance, is_measured = seen.distance.cpu().numpy(), seen.is_measured.cpu().numpy()
-    is_free = seen.is_free.cpu().numpy()
-    unknown = ~is_free & ~is_measured
-    frontier = is_free & ndimage.binary_dilation(unknown) & ~is_measured
+        return nothing
+    is_free, is_measured = seen.is_free.cpu().numpy(), seen.is_measured.cpu().numpy()
+    frontier = is_free & ndimage.binary_dilation(~is_free & ~is_measured) & ~is_measured
     labels, _ = ndimage.label(frontier, NEIGHBOURHOOD)
-    result = np.full(is_free.shape, -np.inf, np.float32)
-    for shadow in _shadows_along_walls(observations, labels, grid):
-        own = labels == shadow.label
-        opening = float(np.sqrt(own.sum()))
-        if opening > MIN_OPENING_PER_WALL * shadow.wall_thickness:
-            walls = (is_measured & ~is_free) | (frontier & ~own)
-            clearance = _distance_to(walls, distance) - shadow.wall_thickness
-            grown = _grow(own, ~is_free, clearance, MAX_DEPTH_PER_OPENING * opening)
-            result = np.maximum(result, grown)
-    return torch.from_numpy(result).to(seen.distance.device)
+    thickness = _wall_thickness_of_shadows(observations, labels, grid)
+    is_open = np.isfinite(thickness)[labels] & frontier
+    if not is_open.any():
+        return nothing
+    walls = (is_measured & ~is_free) | (frontier & ~is_open)
+    depth = _distance_to(walls, seen.distance)
+    opening = torch.nonzero(torch.from_numpy(is_open).to(depth.device))
+    wall = torch.from_numpy(thickness[labels[is_open]]).float().to(depth.device)
+    signed = _space_behind(opening, wall, depth, ~seen.is_free)
+    inside = (signed > 0).cpu().numpy()
+    pieces, _ = ndimage.label(inside | is_open)
+    reached = np.unique(pieces[is_open])
+    around = ndimage.binary_dilation(inside & np.isin(pieces, reached), NEIGHBOURHOOD, iterations=2) & ~is_free
+    return torch.where(torch.from_numpy(around).to(depth.device), signed, nothing)
 
 
-@dataclass(frozen=True)
-class _Shadow:
-    label: int
-    wall_thickness: float
-
-
-def _shadows_along_walls(
+def _wall_thickness_of_shadows(
     observations: Observations, labels: npt.NDArray[np.integer[Any]], grid: Grid
-) -> list[_Shadow]:
-    """Edges of seen free space that run along walls of known thickness, with that thickness in samples."""
+) -> npt.NDArray[np.float32]:
+    """Thickness, in samples, of the walls along each labelled edge of seen free space; +inf where it is no such edge."""
     points = observations.points_world()[observations.depth_mask]
     normals = observations.normals_world[observations.depth_mask]
     index = ((points - grid.origin_world) / grid.spacing_m).round().long().cpu().numpy()
     index = index.clip(0, np.array(labels.shape) - 1)
     nearby = ndimage.grey_dilation(labels, footprint=np.ones((5, 5, 5), bool))[index[:, 0], index[:, 1], index[:, 2]]
-    along_edge = torch.from_numpy(nearby > 0).to(points.device)
-    along_edge &= normals.norm(dim=1) > 0.5
+    along_edge = torch.from_numpy(nearby > 0).to(points.device) & (normals.norm(dim=1) > 0.5)
     nearby = nearby[along_edge.cpu().numpy()]
     longest_m = MAX_WALL_SHARE * float((points.amax(0) - points.amin(0)).norm())
     thickness_m = wall_thickness_m(observations, points[along_edge], normals[along_edge], longest_m, grid.spacing_m)
@@ -100,15 +95,16 @@ def _shadows_along_walls(
     is_wall = np.isfinite(thickness)
     point_count = np.bincount(nearby, minlength=labels.max() + 1)
     wall_count = np.bincount(nearby[is_wall], minlength=labels.max() + 1)
-    shadows = []
-    for label in range(1, labels.max() + 1):
-        if DEBUG and (labels==label).sum()>20: print('   comp',label,(labels==label).sum(),point_count[label],wall_count[label],round(wall_count[label]/max(point_count[label],1),2), np.median(thickness[(nearby == label) & is_wall]) if wall_count[label] else None)
-        if point_count[label] >= MIN_EDGE_POINTS and wall_count[label] >= MIN_WALL_EVIDENCE * point_count[label]:
-            along = thickness[(nearby == label) & is_wall]
-            shadows.append(_Shadow(label, float(np.median(along))))
-    return shadows
+    found = np.full(labels.max() + 1, np.inf, np.float32)
+    runs_along_walls = (point_count >= MIN_EDGE_POINTS) & (wall_count >= MIN_WALL_EVIDENCE * point_count)
+    for label in np.flatnonzero(runs_along_walls):
+        found[label] = np.median(thickness[(nearby == label) & is_wall])
+        if DEBUG: print('   open',label,(labels==label).sum(),point_count[label],round(wall_count[label]/max(point_count[label],1),2),found[label])
+    return found
+
 
 DEBUG=False
+
 
 def wall_thickness_m(
     observations: Observations,
@@ -126,19 +122,30 @@ def wall_thickness_m(
     return thickness_m
 
 
-def _distance_to(walls: npt.NDArray[np.bool_], distance: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _distance_to(walls: npt.NDArray[np.bool_], distance: Float[Tensor, "x y z"]) -> Float[Tensor, "x y z"]:
     """Distance to the surface that passes near the walls' samples: to the nearest of them, and on from it."""
     steps, nearest = ndimage.distance_transform_edt(~walls, return_indices=True)
-    return (steps - distance[tuple(nearest)]).astype(np.float32)
+    steps, nearest = torch.from_numpy(steps).to(distance), torch.from_numpy(nearest).to(distance.device).long()
+    return steps - distance[nearest[0], nearest[1], nearest[2]]
 
 
-def _grow(
-    shadow: npt.NDArray[np.bool_], inside: npt.NDArray[np.bool_], clearance: npt.NDArray[np.float32], reach: float
-) -> npt.NDArray[np.float32]:
-    """The clearance in and around the free space behind a shadow's edge that is connected with it."""
-    within_reach = ndimage.distance_transform_edt(~shadow) < reach
-    labels, _ = ndimage.label((inside & (clearance > 0) & within_reach) | shadow)
-    reached = np.unique(labels[shadow])
-    space = np.isin(labels, reached[reached > 0]) & inside
-    around = ndimage.binary_dilation(space, NEIGHBOURHOOD, iterations=2) & inside
-    return np.where(around, clearance, -np.inf).astype(np.float32)
+def _space_behind(
+    opening: Float[Tensor, "m 3"], wall: Float[Tensor, " m"], depth: Float[Tensor, "x y z"], is_unseen: Bool[Tensor, "x y z"]
+) -> Float[Tensor, "x y z"]:
+    """Signed distance of unseen samples to the border of the space that goes on behind an opening, negative beyond.
+
+    It reaches as deep as ``DEPTH_PER_WIDTH`` says behind each sample of the opening, and no closer to the walls than they are thick.
+    """
+    radius = DEPTH_PER_WIDTH * (depth[opening[:, 0], opening[:, 1], opening[:, 2]] - wall)
+    opening, wall, radius = opening[radius > 0], wall[radius > 0], radius[radius > 0]
+    signed = torch.full_like(depth, -torch.inf)
+    if len(opening) == 0:
+        return signed
+    unseen = torch.nonzero(is_unseen)
+    low, high = opening.amin(0) - radius.max() - 2, opening.amax(0) + radius.max() + 2
+    unseen = unseen[((unseen >= low) & (unseen <= high)).all(1)]
+    for chunk in unseen.split(max(1, CHUNK_PAIRS // len(opening))):
+        reach, nearest = (radius - torch.cdist(chunk.float(), opening.float())).max(1)
+        clearance = depth[chunk[:, 0], chunk[:, 1], chunk[:, 2]] - wall[nearest]
+        signed[chunk[:, 0], chunk[:, 1], chunk[:, 2]] = torch.minimum(reach, clearance)
+    return signed
