@@ -31,6 +31,11 @@ MIN_MEASURED_SHARE = 0.25
 
 SMALLEST_SIDE = 12
 
+START = -1.0
+"""Unseen samples start so deep inside on the coarsest level.  What no constraint holds there is to be found by a few
+steps: from deep inside they would not arrive where the energy is least, and holes that were seen from both sides
+only would stay closed."""
+
 
 def fill_unknown(
     distance: Float[Tensor, "x y z"],
@@ -59,8 +64,10 @@ def fill_unknown(
         size = tuple((length + 1) // 2 for length in value.shape)
         coarse_measured = _resampled(is_measured.float(), size) > MIN_MEASURED_SHARE
         coarse = fill_unknown(_resampled(distance, size) / 2, coarse_measured, step_count, COARSE_BAND)
-        value = torch.where(is_fixed, value, 2 * _resampled(coarse, tuple(value.shape)))
-    value = torch.where(is_fixed, value, torch.maximum(value, lower))
+        start = 2 * _resampled(coarse, tuple(value.shape))
+    else:
+        start = value.clamp_min(START)
+    value = torch.where(is_fixed, value, torch.maximum(start, lower))
     return _descend(value, is_fixed, lower, step_count)
 
 
