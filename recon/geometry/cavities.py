@@ -64,9 +64,10 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     labels, _ = ndimage.label(frontier, NEIGHBOURHOOD)
     thickness = _wall_thickness_of_shadows(observations, labels, grid)
     is_open = np.isfinite(thickness)[labels] & frontier
+    is_solid = np.isposinf(thickness)[labels] & frontier
     if not is_open.any():
         return nothing
-    walls = (is_measured & ~is_free) | (frontier & ~is_open)
+    walls = (is_measured & ~is_free) | is_solid
     depth = _distance_to(walls, seen.distance)
     opening = torch.nonzero(torch.from_numpy(is_open).to(depth.device))
     wall = torch.from_numpy(thickness[labels[is_open]]).float().to(depth.device)
@@ -81,7 +82,7 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
 def _wall_thickness_of_shadows(
     observations: Observations, labels: npt.NDArray[np.integer[Any]], grid: Grid
 ) -> npt.NDArray[np.float32]:
-    """Thickness, in samples, of the walls along each labelled edge of seen free space; +inf where it is no such edge."""
+    """Thickness, in samples, of the walls along each labelled edge of seen free space; +inf where it is no such edge, nan where too few points say."""
     points = observations.points_world()[observations.depth_mask]
     normals = observations.normals_world[observations.depth_mask]
     index = ((points - grid.origin_world) / grid.spacing_m).round().long().cpu().numpy()
@@ -95,9 +96,8 @@ def _wall_thickness_of_shadows(
     is_wall = np.isfinite(thickness)
     point_count = np.bincount(nearby, minlength=labels.max() + 1)
     wall_count = np.bincount(nearby[is_wall], minlength=labels.max() + 1)
-    found = np.full(labels.max() + 1, np.inf, np.float32)
-    runs_along_walls = (point_count >= MIN_EDGE_POINTS) & (wall_count >= MIN_WALL_EVIDENCE * point_count)
-    for label in np.flatnonzero(runs_along_walls):
+    found = np.where(point_count >= MIN_EDGE_POINTS, np.inf, np.nan).astype(np.float32)
+    for label in np.flatnonzero(np.isinf(found) & (wall_count >= MIN_WALL_EVIDENCE * point_count)):
         found[label] = np.median(thickness[(nearby == label) & is_wall])
         if DEBUG: print('   open',label,(labels==label).sum(),point_count[label],round(wall_count[label]/max(point_count[label],1),2),found[label])
     return found
