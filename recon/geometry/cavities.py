@@ -30,6 +30,12 @@ MIN_EDGE_POINTS = 200
 DEPTH_PER_WIDTH = 1.5
 """Behind each place of its edge a cavity reaches this many times as far as the walls are away from there."""
 
+VESSEL_SHARE = 2 / 3
+"""Where more than this share of the space between the walls is within that reach, all of it is free."""
+
+MARGIN = 2
+"""Samples of a wall behind its border that belong to the answer."""
+
 CHUNK_PAIRS = 1 << 24
 
 NEIGHBOURHOOD = np.ones((3, 3, 3), bool)
@@ -71,12 +77,27 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     depth = _distance_to(walls, seen.distance)
     opening = torch.nonzero(torch.from_numpy(is_open).to(depth.device))
     wall = torch.from_numpy(thickness[labels[is_open]]).float().to(depth.device)
-    signed = _space_behind(opening, wall, depth, ~seen.is_free)
-    inside = (signed > 0).cpu().numpy()
-    pieces, _ = ndimage.label(inside | is_open)
-    reached = np.unique(pieces[is_open])
-    around = ndimage.binary_dilation(inside & np.isin(pieces, reached), NEIGHBOURHOOD, iterations=2) & ~is_free
-    return torch.where(torch.from_numpy(around).to(depth.device), signed, nothing)
+    reach, clearance = _space_behind(opening, wall, depth, ~seen.is_free)
+    space = torch.minimum(reach, clearance)
+    pieces, _ = ndimage.label((clearance > 0).cpu().numpy() | is_open)
+    is_vessel = _mostly(pieces, (space > 0).cpu().numpy(), (clearance > 0).cpu().numpy())[pieces]
+    is_in_vessel = torch.from_numpy(is_vessel).to(space.device) | (_around(is_vessel, space.device) & (clearance <= 0))
+    space = torch.where(is_in_vessel, clearance, space)
+    is_reached = np.isin(pieces, np.unique(pieces[is_open])) & (space > 0).cpu().numpy()
+    return torch.where(_around(is_reached, space.device) & ~seen.is_free, space, nothing)
+
+
+def _around(samples: npt.NDArray[np.bool_], device: torch.device) -> Bool[Tensor, "x y z"]:
+    """Samples and what lies less than ``MARGIN`` from them, where distances must fall through zero."""
+    return torch.from_numpy(ndimage.binary_dilation(samples, NEIGHBOURHOOD, iterations=MARGIN)).to(device)
+
+
+def _mostly(
+    pieces: npt.NDArray[np.integer[Any]], part: npt.NDArray[np.bool_], whole: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Which labelled pieces consist mostly of a part of them."""
+    count = pieces.max() + 1
+    return np.bincount(pieces[part], minlength=count) > VESSEL_SHARE * np.bincount(pieces[whole], minlength=count)
 
 
 def _wall_thickness_of_shadows(
@@ -130,22 +151,29 @@ def _distance_to(walls: npt.NDArray[np.bool_], distance: Float[Tensor, "x y z"])
 
 
 def _space_behind(
-    opening: Float[Tensor, "m 3"], wall: Float[Tensor, " m"], depth: Float[Tensor, "x y z"], is_unseen: Bool[Tensor, "x y z"]
-) -> Float[Tensor, "x y z"]:
-    """Signed distance of unseen samples to the border of the space that goes on behind an opening, negative beyond.
+    opening: Float[Tensor, "m 3"],
+    wall: Float[Tensor, " m"],
+    depth: Float[Tensor, "x y z"],
+    is_unseen: Bool[Tensor, "x y z"],
+) -> tuple[Float[Tensor, "x y z"], Float[Tensor, "x y z"]]:
+    """How far unseen samples lie within reach of an opening, and how far before the walls that bound the space there.
 
-    It reaches as deep as ``DEPTH_PER_WIDTH`` says behind each sample of the opening, and no closer to the walls than they are thick.
+    Args:
+        opening: Samples of the opening.
+        wall: Thickness of the walls at each.
+        depth: Distance to the walls' seen sides.
+        is_unseen: Where to ask.
+
+    Returns:
+        Both in samples, negative beyond the reach and in the walls, -inf where nothing was asked.
     """
-    radius = DEPTH_PER_WIDTH * (depth[opening[:, 0], opening[:, 1], opening[:, 2]] - wall)
-    opening, wall, radius = opening[radius > 0], wall[radius > 0], radius[radius > 0]
-    signed = torch.full_like(depth, -torch.inf)
+    reach, clearance = torch.full((2, *depth.shape), -torch.inf, device=depth.device)
+    width = depth[opening[:, 0], opening[:, 1], opening[:, 2]] - wall
+    opening, wall, width = opening[width > 0].float(), wall[width > 0], width[width > 0]
     if len(opening) == 0:
-        return signed
-    unseen = torch.nonzero(is_unseen)
-    low, high = opening.amin(0) - radius.max() - 2, opening.amax(0) + radius.max() + 2
-    unseen = unseen[((unseen >= low) & (unseen <= high)).all(1)]
-    for chunk in unseen.split(max(1, CHUNK_PAIRS // len(opening))):
-        reach, nearest = (radius - torch.cdist(chunk.float(), opening.float())).max(1)
-        clearance = depth[chunk[:, 0], chunk[:, 1], chunk[:, 2]] - wall[nearest]
-        signed[chunk[:, 0], chunk[:, 1], chunk[:, 2]] = torch.minimum(reach, clearance)
-    return signed
+        return reach, clearance
+    for chunk in torch.nonzero(is_unseen & (depth > wall.min() - MARGIN - 1)).split(max(1, CHUNK_PAIRS // len(opening))):
+        x, y, z = chunk.unbind(1)
+        reach[x, y, z], nearest = (DEPTH_PER_WIDTH * width - torch.cdist(chunk.float(), opening)).max(1)
+        clearance[x, y, z] = depth[x, y, z] - wall[nearest]
+    return reach, clearance
