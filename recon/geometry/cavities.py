@@ -83,13 +83,13 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     thinnest = THINNEST_NOISY_WALL if observations.has_noise else THINNEST_WALL
     wall = torch.from_numpy(thickness[is_open]).to(depth).clamp_min(thinnest)
     opening = torch.from_numpy(np.argwhere(is_open)).to(depth.device)
-    is_unseen = ~seen.is_free & (seen.is_measured | ~_is_needed(observations, seen, grid))
-    reach, clearance = _space_behind(opening, wall, depth, is_unseen)
+    reach, clearance = _space_behind(opening, wall, depth, ~seen.is_free)
     space = _filled_vessels(reach, clearance, is_open)
+    space = torch.where(_is_needed(observations, seen, grid), space.clamp_max(0), space)
     is_hollow = (space > 0).cpu().numpy()
     pieces, _ = ndimage.label(is_hollow | is_open)
     is_joined = np.isin(pieces, np.unique(pieces[is_open])) & is_hollow
-    return torch.where(_around(is_joined, space.device) & is_unseen, space, nothing)
+    return torch.where(_around(is_joined, space.device) & ~seen.is_free, space, nothing)
 
 
 def _around(samples: npt.NDArray[np.bool_], device: torch.device) -> Bool[Tensor, "x y z"]:
@@ -127,7 +127,7 @@ def _edge_thickness(
     is_along = torch.from_numpy(nearby > 0).to(points.device) & (normals.norm(dim=1) > 0.5)
     nearby = nearby[is_along.cpu().numpy()]
     longest_m = MAX_WALL_SHARE * float((points.amax(0) - points.amin(0)).norm())
-    thickness_m = wall_thickness_m(observations, points[is_along], normals[is_along], longest_m, grid.spacing_m)
+    thickness_m = wall_thickness_m(observations, points[is_along], normals[is_along], longest_m, grid.spacing_m / 2)
     thickness = thickness_m.cpu().numpy() / grid.spacing_m
     is_wall = np.isfinite(thickness)
     point_count = np.bincount(nearby, minlength=labels.max() + 1)
