@@ -34,6 +34,14 @@ def photographed(name: str, rig: str = "cube6", size_px: int = 96, supersample: 
 
 
 @cache
+def observed_noisy(name: str, size_px: int) -> Observations:
+    """Six views from the sides through a noisy sensor."""
+    cameras = scenes.orbit6_cameras(SOLIDS[name], size_px)
+    faults = scenes.Faults(has_sensor_noise=True)
+    return observe(scenes.make_capture(SOLIDS[name], cameras, faults, supersample=1), CPU)
+
+
+@cache
 def observed(name: str, rig: str = "cube6", size_px: int = 96, supersample: int = 3) -> Observations:
     return observe(photographed(name, rig, size_px, supersample), CPU)
 

@@ -97,7 +97,7 @@ def _filled_field(
     is_measured = torch.zeros_like(distance, dtype=torch.bool)
     is_measured.view(-1)[near] = measured.is_measured
     wall_distance = _upsampled(cavities.clamp_min(-2 * FAR), grid) * COARSE_FACTOR
-    is_cavity = (wall_distance > -BAND_OUTSIDE) & (distance < -BAND_INSIDE)
+    is_cavity = (wall_distance > -BAND_OUTSIDE) & (distance < torch.where(is_measured, -BAND_INSIDE, 0.0))
     distance = torch.where(is_cavity, wall_distance, distance)
     return fill_unknown(distance, is_measured | is_cavity)
 

@@ -1,9 +1,10 @@
-"""Unseen insides of vessels: walls keep the thickness that was seen at the rim.
+"""Unseen insides of hollow things: walls keep the thickness that was seen at the edge of what was seen.
 
 Cameras around a bowl see its outside and the upper part of its inside; a smooth fill would close it like a
-drum.  Where the edge of the seen free space runs along walls that were seen from both sides, and nearly all of
-it does, the free space continues behind it until it is as close to the other surfaces as the walls are thick.
-Solid objects have no such walls along their shadows and are left alone.
+drum.  Where the edge of the seen free space runs along walls that were seen from both sides, and most of it
+does, the free space continues behind it until it is as close to the other surfaces as the walls are thick, but
+no farther than the opening is wide: what lies deep behind a narrow slit may as well be solid.  Solid objects have
+no such walls along their shadows and are left alone.
 """
 
 from dataclasses import dataclass
@@ -14,23 +15,35 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
-from recon.arrays import Bool, Float, Tensor
+from recon.arrays import Bool, Float, Int, Tensor
+from recon.geometry.fusion import fuse
 from recon.geometry.grid import Grid
 from recon.observations import Observations
 
 MAX_WALL_SHARE = 0.04
 """Walls are thinner than this share of the object's diagonal."""
 
-MIN_WALL_EVIDENCE = 0.75
+MIN_WALL_EVIDENCE = 0.5
 """Share of the measured points along a shadow's edge that must lie on such walls."""
 
 MIN_EDGE_POINTS = 200
 
-MIN_OPENING_SHARE = 0.25
-"""Openings narrower than this share of the diagonal are crannies, which the smooth fill closes well."""
+THINNEST_WALL, THINNEST_NOISY_WALL = 0.5, 1.0
+"""Thinner walls, in samples, would fall through a grid twice as fine, or through its blur under noise."""
 
-MAX_DEPTH_PER_OPENING = 1.0
-"""A cavity reaches at most this many opening widths beyond what was seen of it."""
+DEPTH_PER_WIDTH = 1.5
+"""Behind each place of its edge a cavity reaches this many times as far as the walls are away from there."""
+
+VESSEL_SHARE = 2 / 3
+"""Where more than this share of the space between the walls is within that reach, all of it is free."""
+
+MARGIN = 2
+"""So many samples around free space its distance goes on, so that it falls through zero where the walls begin."""
+
+CELL = 2.0
+"""Width, in samples, of the cells of a picture on whose rays measured surfaces are sought."""
+
+CHUNK_PAIRS = 1 << 24
 
 NEIGHBOURHOOD = np.ones((3, 3, 3), bool)
 
@@ -56,84 +69,145 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     Returns:
         Positive in the continued free space, falling through zero at its walls; -inf where nothing is continued.
     """
+    nothing = torch.full_like(seen.distance, -torch.inf)
     if not observations.has_depth:
-        return torch.full_like(seen.distance, -torch.inf)
-    thickness = wall_thickness(observations, seen, grid)
+        return nothing
     is_free, is_measured = seen.is_free.cpu().numpy(), seen.is_measured.cpu().numpy()
-    unknown = ~is_free & ~is_measured
-    frontier = is_free & ndimage.binary_dilation(unknown) & ~is_measured
+    frontier = is_free & ndimage.binary_dilation(~is_free & ~is_measured) & ~is_measured
     labels, _ = ndimage.label(frontier, NEIGHBOURHOOD)
-    diagonal = _diagonal(observations, grid)
-    result = np.full(is_free.shape, -np.inf, np.float32)
-    for shadow in _shadows_along_walls(observations, thickness, labels, grid):
-        opening = float(np.sqrt((labels == shadow.label).sum()))
-        if opening > MIN_OPENING_SHARE * diagonal:
-            walls = is_measured | (frontier & (labels != shadow.label))
-            reach = MAX_DEPTH_PER_OPENING * opening
-            grown = _grow(labels == shadow.label, unknown, walls, shadow.wall_thickness, reach)
-            result = np.maximum(result, grown)
-    return torch.from_numpy(result).to(seen.distance.device)
+    thickness = np.where(frontier, _edge_thickness(observations, labels, grid)[labels], np.nan)
+    is_open = np.isfinite(thickness)
+    if not is_open.any():
+        return nothing
+    depth = _distance_to((is_measured & ~is_free) | np.isposinf(thickness), seen.distance)
+    thinnest = THINNEST_NOISY_WALL if observations.has_noise else THINNEST_WALL
+    wall = torch.from_numpy(thickness[is_open]).to(depth).clamp_min(thinnest)
+    opening = torch.from_numpy(np.argwhere(is_open)).to(depth.device)
+    reach, clearance = _space_behind(opening, wall, depth, ~seen.is_free)
+    space = _filled_vessels(reach, clearance, is_open)
+    space = torch.where(_is_needed(observations, seen, grid), space.clamp_max(0), space)
+    is_hollow = (space > 0).cpu().numpy()
+    pieces, _ = ndimage.label(is_hollow | is_open)
+    is_joined = np.isin(pieces, np.unique(pieces[is_open])) & is_hollow
+    return torch.where(_around(is_joined, space.device) & ~seen.is_free, space, nothing)
 
 
-@dataclass(frozen=True)
-class _Shadow:
-    label: int
-    wall_thickness: float
+def _around(samples: npt.NDArray[np.bool_], device: torch.device) -> Bool[Tensor, "x y z"]:
+    """The samples and those within ``MARGIN`` of them."""
+    return torch.from_numpy(ndimage.binary_dilation(samples, NEIGHBOURHOOD, iterations=MARGIN)).to(device)
 
 
-def _diagonal(observations: Observations, grid: Grid) -> float:
+def _filled_vessels(
+    reach: Float[Tensor, "x y z"], clearance: Float[Tensor, "x y z"], is_open: npt.NDArray[np.bool_]
+) -> Float[Tensor, "x y z"]:
+    """What lies within reach and before the walls; all before the walls where most of that is within reach."""
+    space = torch.minimum(reach, clearance)
+    before_walls = (clearance > 0).cpu().numpy()
+    pieces, piece_count = ndimage.label(before_walls | is_open)
+    whole = np.bincount(pieces[before_walls], minlength=piece_count + 1)
+    reached = np.bincount(pieces[(space > 0).cpu().numpy()], minlength=piece_count + 1)
+    is_vessel = (reached > VESSEL_SHARE * whole)[pieces]
+    is_its_wall = _around(is_vessel, space.device) & (clearance <= 0)
+    return torch.where(torch.from_numpy(is_vessel).to(space.device) | is_its_wall, clearance, space)
+
+
+def _edge_thickness(
+    observations: Observations, labels: npt.NDArray[np.integer[Any]], grid: Grid
+) -> npt.NDArray[np.float32]:
+    """Thickness, in samples, of the walls along each labelled edge of the seen free space.
+
+    Returns:
+        By label; +inf where the edge does not run along walls, nan where too few points were measured to say.
+    """
     points = observations.points_world()[observations.depth_mask]
-    return float((points.amax(0) - points.amin(0)).norm()) / grid.spacing_m
-
-
-def _shadows_along_walls(
-    observations: Observations, thickness: Float[Tensor, " n"], labels: npt.NDArray[np.integer[Any]], grid: Grid
-) -> list[_Shadow]:
-    """Edges of seen free space that run along walls of known thickness, with that thickness in samples."""
-    points = observations.points_world()[observations.depth_mask]
+    normals = observations.normals_world[observations.depth_mask]
     index = ((points - grid.origin_world) / grid.spacing_m).round().long().cpu().numpy()
     index = index.clip(0, np.array(labels.shape) - 1)
     nearby = ndimage.grey_dilation(labels, footprint=np.ones((5, 5, 5), bool))[index[:, 0], index[:, 1], index[:, 2]]
-    thickness_np = thickness.cpu().numpy()
-    is_wall = np.isfinite(thickness_np)
+    is_along = torch.from_numpy(nearby > 0).to(points.device) & (normals.norm(dim=1) > 0.5)
+    nearby = nearby[is_along.cpu().numpy()]
+    longest_m = MAX_WALL_SHARE * float((points.amax(0) - points.amin(0)).norm())
+    thickness_m = wall_thickness_m(observations, points[is_along], normals[is_along], longest_m, grid.spacing_m / 2)
+    thickness = thickness_m.cpu().numpy() / grid.spacing_m
+    is_wall = np.isfinite(thickness)
     point_count = np.bincount(nearby, minlength=labels.max() + 1)
     wall_count = np.bincount(nearby[is_wall], minlength=labels.max() + 1)
-    shadows = []
-    for label in range(1, labels.max() + 1):
-        if point_count[label] >= MIN_EDGE_POINTS and wall_count[label] >= MIN_WALL_EVIDENCE * point_count[label]:
-            along = thickness_np[(nearby == label) & is_wall]
-            shadows.append(_Shadow(label, float(np.median(along))))
-    return shadows
+    found = np.where(point_count >= MIN_EDGE_POINTS, np.inf, np.nan).astype(np.float32)
+    for label in np.flatnonzero(np.isinf(found) & (wall_count >= MIN_WALL_EVIDENCE * point_count)):
+        found[label] = np.median(thickness[(nearby == label) & is_wall])
+    return found
 
 
-def wall_thickness(observations: Observations, seen: SeenSpace, grid: Grid) -> Float[Tensor, " n"]:
-    """How far behind each measured point free space begins, in samples; +inf for no free space within a wall."""
-    mask = observations.depth_mask
-    points, normals = observations.points_world()[mask], observations.normals_world[mask]
-    last = torch.tensor(grid.shape, device=points.device) - 1
-    thickness = torch.full((points.shape[0],), torch.inf, device=points.device)
-    start = (points - grid.origin_world) / grid.spacing_m
-    for step in torch.arange(1.0, MAX_WALL_SHARE * _diagonal(observations, grid), 0.5).tolist():
-        place = (start - step * normals).round().long().clamp_min(0).minimum(last)
-        behind = seen.distance[place[:, 0], place[:, 1], place[:, 2]]
-        is_out = (behind > 0) & torch.isinf(thickness) & (normals.norm(dim=1) > 0.5)
-        thickness = torch.where(is_out, torch.full_like(thickness, step) - behind.clamp(0, step), thickness)
-    return thickness
+def wall_thickness_m(
+    observations: Observations,
+    points_world: Float[Tensor, "n 3"],
+    normals_world: Float[Tensor, "n 3"],
+    longest_m: float,
+    step_m: float,
+) -> Float[Tensor, " n"]:
+    """How far behind each point of a surface free space begins; +inf for no free space within ``longest_m``."""
+    thickness_m = torch.full_like(points_world[:, 0], torch.inf)
+    for depth_m in torch.arange(step_m, longest_m, step_m).tolist():
+        behind_m = fuse(observations, points_world - depth_m * normals_world, 0.0).distance_m
+        is_out = (behind_m > 0) & torch.isinf(thickness_m)
+        thickness_m = torch.where(is_out, depth_m - behind_m.clamp(0, depth_m), thickness_m)
+    return thickness_m
 
 
-def _grow(
-    shadow: npt.NDArray[np.bool_],
-    unknown: npt.NDArray[np.bool_],
-    walls: npt.NDArray[np.bool_],
-    thickness: float,
-    reach: float,
-) -> npt.NDArray[np.float32]:
-    """Free space behind a shadow's edge: connected unknown samples farther than the thickness from any wall."""
-    clearance = ndimage.distance_transform_edt(~walls).astype(np.float32) - thickness
-    within_reach = ndimage.distance_transform_edt(~shadow) < reach
-    open_space = (unknown & (clearance > 0) & within_reach) | shadow
-    labels, _ = ndimage.label(open_space)
-    reached = np.unique(labels[shadow])
-    space = np.isin(labels, reached[reached > 0]) & unknown
-    around = ndimage.binary_dilation(space, NEIGHBOURHOOD, iterations=2) & unknown
-    return np.where(around, clearance, -np.inf).astype(np.float32)
+def _is_needed(observations: Observations, seen: SeenSpace, grid: Grid) -> Bool[Tensor, "x y z"]:
+    """Samples that may be all there is on a ray inside an outline: nothing was measured on it, before or behind them.
+
+    Coverage is eroded by a cell, so the borders of what gave no depth belong to it; outlines are nobody's border.
+    """
+    cameras = observations.cameras
+    cell_px = CELL * grid.spacing_m / observations.pixel_m
+    rows, columns = (int(length / cell_px) + 1 for length in (cameras.height_px, cameras.width_px))
+    pixels_px, depth_z_m = cameras.project(grid.positions_world())
+    x, y = (pixels_px[..., axis].nan_to_num(-1, -1, -1) for axis in (0, 1))
+    is_within = (x >= 0) & (x < cameras.width_px) & (y >= 0) & (y < cameras.height_px) & (depth_z_m > 0)
+    x, y = x.clamp(0, cameras.width_px - 1), y.clamp(0, cameras.height_px - 1)
+    cell = (y / cell_px).long() * columns + (x / cell_px).long()
+    is_surface = (seen.is_measured & ~seen.is_free).view(-1)
+    is_covered = torch.zeros(cameras.count, rows * columns, device=cell.device)
+    is_covered.scatter_(1, cell[:, is_surface], 1.0)
+    is_covered = -torch.nn.functional.max_pool2d(-is_covered.view(-1, rows, columns), 3, 1, 1).flatten(1)
+    outline_px = observations.silhouette_px.flatten(1).gather(1, y.long() * cameras.width_px + x.long())
+    is_bare = is_within & (outline_px < -3 * cell_px) & (is_covered.gather(1, cell) == 0)
+    return is_bare.any(0).view(grid.shape)
+
+
+def _distance_to(walls: npt.NDArray[np.bool_], distance: Float[Tensor, "x y z"]) -> Float[Tensor, "x y z"]:
+    """Distance to the surface that passes near the walls' samples: to the nearest of them, and on from it."""
+    steps, nearest = ndimage.distance_transform_edt(~walls, return_indices=True)
+    x, y, z = torch.from_numpy(nearest).to(distance.device).long()
+    return torch.from_numpy(steps).to(distance) - distance[x, y, z]
+
+
+def _space_behind(
+    opening: Int[Tensor, "m 3"],
+    wall: Float[Tensor, " m"],
+    depth: Float[Tensor, "x y z"],
+    is_unseen: Bool[Tensor, "x y z"],
+) -> tuple[Float[Tensor, "x y z"], Float[Tensor, "x y z"]]:
+    """How far unseen samples lie within reach of an opening, and how far before the walls.
+
+    Args:
+        opening: Indices of the opening's samples.
+        wall: Thickness of the walls at each.
+        depth: Distance of every sample to the walls' seen sides.
+        is_unseen: Where to ask.
+
+    Returns:
+        Both in samples, negative beyond the reach and in the walls, -inf where nothing was asked.
+    """
+    reach, clearance = torch.full((2, *depth.shape), -torch.inf, device=depth.device)
+    width = depth[opening[:, 0], opening[:, 1], opening[:, 2]] - wall
+    opening, wall, width = opening[width > 0].float(), wall[width > 0], width[width > 0]
+    if len(opening) == 0:
+        return reach, clearance
+    asked = torch.nonzero(is_unseen & (depth > wall.min() - MARGIN - 1))
+    for chunk in asked.split(max(1, CHUNK_PAIRS // len(opening))):
+        x, y, z = chunk.unbind(1)
+        reach[x, y, z], nearest = (DEPTH_PER_WIDTH * width - torch.cdist(chunk.float(), opening)).max(1)
+        clearance[x, y, z] = depth[x, y, z] - wall[nearest]
+    return reach, clearance

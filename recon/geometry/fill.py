@@ -31,11 +31,18 @@ MIN_MEASURED_SHARE = 0.25
 
 SMALLEST_SIDE = 12
 
+START = -1.0
+"""Unseen samples start so deep inside on the coarsest level: from deep inside, few steps would not arrive where the
+energy is least, and holes that were seen from both sides, but not through, would stay closed."""
+
+STEPS, MOST_STEPS = 32, 160
+"""Iterations on the finest level; twice as many on every coarser one, which cost an eighth, up to the most."""
+
 
 def fill_unknown(
     distance: Float[Tensor, "x y z"],
     is_measured: Bool[Tensor, "x y z"],
-    step_count: int = 40,
+    step_count: int = STEPS,
     band_inside: float = BAND_INSIDE,
 ) -> Float[Tensor, "x y z"]:
     """Close a field smoothly where nothing was measured.
@@ -43,7 +50,7 @@ def fill_unknown(
     Args:
         distance: Signed distance in samples, positive where a view saw through, -inf where none says anything.
         is_measured: Samples whose distance is to a measured surface.
-        step_count: Iterations on each level of the pyramid.
+        step_count: Iterations on the finest level.
 
     Returns:
         A field in samples whose zero set passes through the measured surface and outside free space; its
@@ -58,9 +65,12 @@ def fill_unknown(
     if min(value.shape) >= 2 * SMALLEST_SIDE:
         size = tuple((length + 1) // 2 for length in value.shape)
         coarse_measured = _resampled(is_measured.float(), size) > MIN_MEASURED_SHARE
-        coarse = fill_unknown(_resampled(distance, size) / 2, coarse_measured, step_count, COARSE_BAND)
-        value = torch.where(is_fixed, value, 2 * _resampled(coarse, tuple(value.shape)))
-    value = torch.where(is_fixed, value, torch.maximum(value, lower))
+        more_steps = min(2 * step_count, MOST_STEPS)
+        coarse = fill_unknown(_resampled(distance, size) / 2, coarse_measured, more_steps, COARSE_BAND)
+        start = 2 * _resampled(coarse, tuple(value.shape))
+    else:
+        start = value.clamp_min(START)
+    value = torch.where(is_fixed, value, torch.maximum(start, lower))
     return _descend(value, is_fixed, lower, step_count)
 
 

@@ -36,6 +36,15 @@ def test_solids_are_built_closed_and_in_place(name: str, euler_number: int, mean
     assert error_px.max() < 1
 
 
+def test_a_torus_photographed_from_the_side_keeps_its_hole() -> None:
+    """Views that see into the hole from above and from below, but not through it: a torus, not a drum."""
+    seen = geometry_scenes.observed("torus", "orbit6", 128, supersample=1)
+    mesh = build_geometry(seen, FusionSettings(grid_resolution=96), 3000).mesh
+    geometry_scenes.assert_closed_manifold(mesh)
+    assert geometry_scenes.as_trimesh(mesh).euler_number == 0
+    assert geometry_scenes.error_m("torus", mesh).mean() < 0.2 * seen.pixel_m
+
+
 def test_the_grid_follows_the_pixels() -> None:
     """Two pixels a voxel along the longest side, an even number, within what is worth it and affordable."""
     seen = geometry_scenes.observed("sphere")

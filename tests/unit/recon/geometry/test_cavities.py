@@ -1,5 +1,6 @@
 """Insides of vessels go on behind what was seen of them; solids are left alone."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 import torch
 
 import geometry_scenes
-from recon.geometry import build
-from recon.geometry.cavities import SeenSpace, continue_cavities, wall_thickness
+from recon.geometry import build, cavities
+from recon.geometry.cavities import DEPTH_PER_WIDTH, SeenSpace, _space_behind, continue_cavities, wall_thickness_m
 from recon.geometry.fusion import fuse
 from recon.geometry.grid import Grid, enclosing_grid
 from recon.observations import Observations
@@ -16,17 +17,22 @@ from recon.scene import TriangleMesh
 from recon.settings import FusionSettings
 
 
+def noticed(observations: Observations, name: str, resolution: int = 48) -> tuple[SeenSpace, Grid]:
+    """What views know about a solid, on a grid around it."""
+    scene = geometry_scenes.SOLIDS[name]
+    low, high = (torch.from_numpy(corner).float() for corner in (scene.low_world, scene.high_world))
+    grid = enclosing_grid(low, high, resolution)
+    field = fuse(observations, grid.positions_world(), 0.3 * grid.spacing_m)
+    distance = (field.distance_m / grid.spacing_m).view(grid.shape)
+    is_measured = field.is_measured.view(grid.shape) & (distance.abs() < 1)
+    return SeenSpace(distance, distance > 0, is_measured), grid
+
+
 @cache
 def seen_space(name: str) -> tuple[Observations, SeenSpace, Grid]:
     """What six views from the sides know about a solid."""
     observations = geometry_scenes.observed(name, "orbit6", 128, supersample=1)
-    scene = geometry_scenes.SOLIDS[name]
-    low, high = (torch.from_numpy(corner).float() for corner in (scene.low_world, scene.high_world))
-    grid = enclosing_grid(low, high, 48)
-    field = fuse(observations, grid.positions_world(), 0.3 * grid.spacing_m)
-    distance = (field.distance_m / grid.spacing_m).view(grid.shape)
-    is_measured = field.is_measured.view(grid.shape) & (distance.abs() < 1)
-    return observations, SeenSpace(distance, distance > 0, is_measured), grid
+    return observations, *noticed(observations, name)
 
 
 def built(resolution: int = 96) -> TriangleMesh:
@@ -47,7 +53,7 @@ def test_a_bowl_is_hollow_though_its_floor_was_not_seen(monkeypatch: pytest.Monk
     true_volume_m3 = np.pi * (0.1**2 * 0.09 - 0.092**2 * 0.082)
     geometry_scenes.assert_closed_manifold(mesh)
     assert geometry_scenes.error_m("bowl", mesh).mean() < geometry_scenes.error_m("bowl", drum).mean() / 3
-    assert geometry_scenes.as_trimesh(drum).volume > 2 * true_volume_m3
+    assert geometry_scenes.as_trimesh(drum).volume > 1.9 * true_volume_m3
     assert geometry_scenes.as_trimesh(mesh).volume == pytest.approx(true_volume_m3, rel=0.2)
 
 
@@ -60,7 +66,7 @@ def test_what_is_continued_lies_in_the_cavity() -> None:
     offset = positions - scene.centre_world
     assert len(positions) > 500
     assert scene.signed_distance_m(positions).min() > -1.5 * grid.spacing_m
-    assert np.hypot(offset[:, 0], offset[:, 1]).max() < 0.1
+    assert np.hypot(offset[:, 0], offset[:, 1]).max() < 0.1 + 1e-6
     assert offset[:, 2].max() < 0.045 + grid.spacing_m
 
 
@@ -71,13 +77,57 @@ def test_solids_are_left_alone(name: str) -> None:
     assert (continue_cavities(observations, seen, grid) == -torch.inf).all()
 
 
+def test_a_cavity_goes_on_under_sensor_noise() -> None:
+    """Nearly all of the bowl's unseen inside becomes free though depth is noisy, and next to nothing of its walls."""
+    observations = geometry_scenes.observed_noisy("bowl", 192)
+    assert observations.has_noise
+    seen, grid = noticed(observations, "bowl")
+    walls = continue_cavities(observations, seen, grid)
+    scene = geometry_scenes.SOLIDS["bowl"]
+    positions = grid.positions_world().double().numpy()
+    true = torch.from_numpy(scene.signed_distance_m(positions)).view(grid.shape) / grid.spacing_m
+    in_cavity = torch.from_numpy(np.hypot(*(positions - scene.centre_world)[:, :2].T) < 0.092).view(grid.shape)
+    is_unseen = ~seen.is_free & (true > 1) & in_cavity
+    assert is_unseen.sum() > 1000
+    assert (walls > 0)[is_unseen].float().mean() > 0.9
+    assert (true[walls > 0] < -1).float().mean() < 0.01
+
+
+def test_thin_parts_without_depth_are_not_pierced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plate whose middle gave no depth from either side, a mirror say, stays whole: outlines say that it is there."""
+    seen = geometry_scenes.observed("plate", "orbit6", 128, supersample=1)
+    plate = geometry_scenes.SOLIDS["plate"]
+    offset_m = (seen.points_world() - torch.from_numpy(plate.centre_world).float()).norm(dim=-1)
+    dull = replace(seen, depth_mask=seen.depth_mask & (offset_m > 0.03))
+    space, grid = noticed(dull, "plate")
+    assert (continue_cavities(dull, space, grid) <= 0).all()
+    with monkeypatch.context() as patched:
+        patched.setattr(cavities, "_is_needed", lambda *parts: torch.zeros(grid.shape, dtype=torch.bool))
+        assert (continue_cavities(dull, space, grid) > 0).any()
+
+
+def test_what_lies_deep_behind_a_slit_is_left_to_the_fill() -> None:
+    """With walls ten samples away and two thick, free space reaches twelve samples, no nearer to the walls than two."""
+    is_unseen = torch.ones(5, 21, 60, dtype=torch.bool)
+    depth = torch.minimum(torch.arange(21), 20 - torch.arange(21)).float()[None, :, None].expand(is_unseen.shape)
+    opening, wall = torch.tensor([[2, 10, 0]]), torch.tensor([2.0])
+    reach, clearance = _space_behind(opening, wall, depth, is_unseen)
+    along = torch.arange(60.0)
+    assert torch.allclose(reach[2, 10], DEPTH_PER_WIDTH * 8 - along)
+    assert torch.allclose(clearance[2, :, 5], depth[2, :, 5] - 2)
+
+
 def test_walls_are_as_thick_as_they_are() -> None:
-    """Behind the bowl's measured wall free space begins after 8 mm, to a sample; behind a cube's faces never."""
-    observations, seen, grid = seen_space("bowl")
-    thickness_m = wall_thickness(observations, seen, grid) * grid.spacing_m
+    """Behind the bowl's measured wall free space begins after 8 mm, to a tenth; behind a cube's faces never."""
+    thickness_m = thickness_behind("bowl")
     is_wall = thickness_m.isfinite()
     assert is_wall.sum() > 500
-    assert abs(thickness_m[is_wall].median() - 0.008) < grid.spacing_m
-    cube, cube_seen, cube_grid = seen_space("cube")
-    solid = wall_thickness(cube, cube_seen, cube_grid).isfinite()
-    assert solid.float().mean() < 0.1
+    assert abs(thickness_m[is_wall].median() - 0.008) < 0.0008
+    assert thickness_behind("cube").isfinite().float().mean() < 0.1
+
+
+def thickness_behind(name: str) -> torch.Tensor:
+    observations, _, grid = seen_space(name)
+    is_surface = observations.depth_mask & (observations.incidence > 0)
+    points, normals = observations.points_world()[is_surface], observations.normals_world[is_surface]
+    return wall_thickness_m(observations, points, normals, 0.012, grid.spacing_m)

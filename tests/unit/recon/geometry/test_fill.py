@@ -35,6 +35,19 @@ def test_an_unseen_cap_is_closed_as_a_sphere() -> None:
     assert error[mesh.positions_world[:, 2] < 0.7 * RADIUS - 2].max() < 0.1
 
 
+def test_holes_seen_from_both_sides_only_stay_open() -> None:
+    """A ring whose hole was seen from above and from below, but not through: a ring comes out, not a drum."""
+    positions = GRID.positions_world().view(*GRID.shape, 3)
+    radius = positions[..., :2].norm(dim=-1)
+    true = torch.hypot(radius - 16, positions[..., 2]) - 4
+    is_unseen = (positions[..., 2].abs() < 5) & (radius < 12)
+    is_measured = (true.abs() < 3) & ~is_unseen
+    seen = torch.where(is_unseen | (true < -3), -torch.inf, true)
+    mesh = extract_surface(fill_unknown(seen, is_measured), GRID)
+    geometry_scenes.assert_closed_manifold(mesh)
+    assert geometry_scenes.as_trimesh(mesh).euler_number == 0
+
+
 def test_measured_distances_stay_as_they_are() -> None:
     """Inside the band around the surface the field is the measured one, exactly."""
     _, seen, is_measured = sphere_without_a_cap()
