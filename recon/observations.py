@@ -16,14 +16,26 @@ from recon.contour import contour_distance_px
 from recon.scene import CameraBatch, Capture, batch_cameras
 
 
+MIN_SUPPORT = 8
+"""A noisy pixel stays when so many of its 24 neighbours lie on its surface."""
+
+LATERAL_NOISE_PX = 1.0
+"""Noisy sensors look so far aside, which moves the depth of oblique surfaces."""
+
+STEEPEST = 30.0
+"""Depth changes by no more than this from pixel to pixel, in pixel widths, on a surface that a camera sees (88 degrees
+off); beyond it there is a step between surfaces."""
+
+
 @dataclass(frozen=True)
 class Observations:
     """All views on one pixel grid.
 
     Attributes:
         cameras: At the grid's resolution.
-        depth_z_m: Cleaned depth along the optical axis.
-        depth_mask: Where depth_z_m means something and belongs to the object.
+        depth_z_m: Cleaned depth along the optical axis, smoothed where noise is visible.
+        raw_z_m: The same without smoothing: noisier from pixel to pixel, but not flattened where surfaces bend.
+        depth_mask: Where both mean something and belong to the object.
         normals_world: Unit normals towards the camera; zero where no neighbours connect.
         incidence: Cosine between the normal and the ray to the camera; zero without a normal.
         silhouette_px: Signed distance to the object's outline, positive outside.
@@ -34,6 +46,7 @@ class Observations:
 
     cameras: CameraBatch
     depth_z_m: Float[Tensor, "k h w"]
+    raw_z_m: Float[Tensor, "k h w"]
     depth_mask: Bool[Tensor, "k h w"]
     normals_world: Float[Tensor, "k h w 3"]
     incidence: Float[Tensor, "k h w"]
@@ -56,6 +69,10 @@ class Observations:
         """Every pixel's measured point (meaningless outside depth_mask)."""
         return self.cameras.unproject(self.depth_z_m)
 
+    def raw_points_world(self) -> Float[Tensor, "k h w 3"]:
+        """The same without smoothing."""
+        return self.cameras.unproject(self.raw_z_m)
+
 
 def observe(capture: Capture, device: torch.device, denoise: str = "auto") -> Observations:
     """Prepare a posed capture.
@@ -74,12 +91,12 @@ def observe(capture: Capture, device: torch.device, denoise: str = "auto") -> Ob
     depth, mask = _stacked_depth(capture, height_px, width_px)
     depth, mask = depth.to(device), mask.to(device) & (alpha > 0.5)
     pixel_m = _pixel_width_m(depth, mask, cameras)
-    noise_m = depth_noise_m(depth, mask, pixel_m)
+    noise_m, raw = depth_noise_m(depth, mask, pixel_m), depth
     if denoise == "on" or (denoise == "auto" and noise_m > 0.25 * pixel_m):
         depth, mask = smooth_depth(depth, mask, cameras, noise_m, pixel_m)
     normals_world, incidence = _normals(depth, mask, cameras, noise_m, pixel_m)
     return Observations(
-        cameras, depth, mask, normals_world, incidence, silhouette_px, alpha, noise_m=noise_m, pixel_m=pixel_m
+        cameras, depth, raw, mask, normals_world, incidence, silhouette_px, alpha, noise_m=noise_m, pixel_m=pixel_m
     )
 
 
@@ -137,7 +154,7 @@ def depth_noise_m(depth_z_m: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"]
     """
     if not bool(mask.any()):
         return 0.0
-    inverse = torch.where(mask, 1 / depth_z_m.clamp_min(1e-9), torch.zeros_like(depth_z_m))
+    inverse = _inverse(depth_z_m, mask)
     triple = mask[..., :-2] & mask[..., 1:-1] & mask[..., 2:]
     bend = inverse[..., :-2] - 2 * inverse[..., 1:-1] + inverse[..., 2:]
     bend_m = (bend * depth_z_m[..., 1:-1] ** 2)[triple].abs()
@@ -193,7 +210,7 @@ def _normals(
     On a plane 1/z = (a x + b y + c) in image coordinates; with slopes (x, y, 1) of the pixel's ray the normal is
     proportional to (f_x da, f_y db, 1/z - x f_x da - y f_y db), exactly.
     """
-    inverse = torch.where(mask, 1 / depth_z_m.clamp_min(1e-9), torch.zeros_like(depth_z_m))
+    inverse = _inverse(depth_z_m, mask)
     tolerance = (pixel_m + 6 * noise_m) * inverse**2
     slope_x, good_x = _slope(inverse, mask, tolerance, (0, 1))
     slope_y, good_y = _slope(inverse, mask, tolerance, (1, 0))
@@ -231,10 +248,57 @@ def smooth_depth(
     for rows, columns in _window(2):
         close = (_shifted(depth_z_m, rows, columns) - depth_z_m).abs() < tolerance_m + 2 * pixel_m
         support += (close & _shifted(mask, rows, columns)).float()
-    mask = mask & (support >= 8)
+    aslant = _slopes_through(_inverse(depth_z_m, mask), mask, tolerance_m, pixel_m).pair_count
+    mask = mask & (torch.maximum(support, 2 * aslant) >= MIN_SUPPORT)
     for _ in range(2):
-        depth_z_m, mask = _fit_planes(depth_z_m, mask, tolerance_m, radius_px)
+        depth_z_m, mask = _fit_planes(depth_z_m, mask, tolerance_m, pixel_m, radius_px)
     return depth_z_m, mask
+
+
+@dataclass(frozen=True)
+class _Slopes:
+    """Slopes of inverse depth per pixel to the right and downwards, and how many pairs of neighbours gave them."""
+
+    right: Float[Tensor, "k h w"]
+    down: Float[Tensor, "k h w"]
+    pair_count: Float[Tensor, "k h w"]
+
+
+def _slopes_through(
+    inverse: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"], tolerance_m: float, pixel_m: float
+) -> _Slopes:
+    """The plane through a pixel from the pairs of opposite neighbours that lie on one line with it.
+
+    However oblique a surface is, such pairs have the pixel in their middle; only steps between surfaces are steeper
+    than any surface that a camera sees.
+    """
+    count, columns2, both, rows2, right, down = torch.zeros(6, *inverse.shape, device=inverse.device)
+    width, steepest = tolerance_m * inverse**2, STEEPEST * pixel_m * inverse**2
+    for rows, columns in _window(2):
+        if (rows, columns) < (0, 0):
+            continue
+        ahead, behind = _shifted(inverse, rows, columns), _shifted(inverse, -rows, -columns)
+        rise = (ahead - behind) / 2
+        good = _shifted(mask, rows, columns) & _shifted(mask, -rows, -columns) & mask
+        rise_per_px = rise.abs() / (rows**2 + columns**2) ** 0.5
+        good &= (ahead + behind - 2 * inverse).abs() < width + LATERAL_NOISE_PX * rise_per_px
+        good &= rise_per_px < steepest
+        weight = good.float()
+        count += weight
+        columns2 += weight * columns**2
+        both += weight * columns * rows
+        rows2 += weight * rows**2
+        right += weight * rise * columns
+        down += weight * rise * rows
+    columns2, rows2 = columns2 + 1e-3, rows2 + 1e-3
+    determinant = columns2 * rows2 - both**2
+    return _Slopes(
+        (rows2 * right - both * down) / determinant, (columns2 * down - both * right) / determinant, count
+    )
+
+
+def _inverse(depth_z_m: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"]) -> Float[Tensor, "k h w"]:
+    return torch.where(mask, 1 / depth_z_m.clamp_min(1e-9), torch.zeros_like(depth_z_m))
 
 
 def _window(radius_px: int) -> list[tuple[int, int]]:
@@ -243,14 +307,17 @@ def _window(radius_px: int) -> list[tuple[int, int]]:
 
 
 def _fit_planes(
-    depth_z_m: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"], tolerance_m: float, radius_px: int
+    depth_z_m: Float[Tensor, "k h w"],
+    mask: Bool[Tensor, "k h w"],
+    tolerance_m: float,
+    pixel_m: float,
+    radius_px: int,
 ) -> tuple[Float[Tensor, "k h w"], Bool[Tensor, "k h w"]]:
-    inverse = torch.where(mask, 1 / depth_z_m.clamp_min(1e-9), torch.zeros_like(depth_z_m))
-    width = tolerance_m * inverse**2
-    value = inverse
-    slope_x = torch.zeros_like(inverse)
-    slope_y = torch.zeros_like(inverse)
+    inverse = _inverse(depth_z_m, mask)
+    start = _slopes_through(inverse, mask, tolerance_m, pixel_m)
+    value, slope_x, slope_y = inverse, start.right, start.down
     for _ in range(2):
+        width = tolerance_m * inverse**2 + LATERAL_NOISE_PX * torch.hypot(slope_x, slope_y)
         moments = torch.zeros(9, *inverse.shape, device=inverse.device)
         moments[0], moments[6] = mask.float(), inverse
         for rows, columns in _window(radius_px):
@@ -277,5 +344,5 @@ def _fit_planes(
     good = mask & (value > 0)
     smoothed = torch.where(good, 1 / value.clamp_min(1e-9), torch.zeros_like(value))
     drift_m = (smoothed - depth_z_m).abs()
-    good = good & (drift_m < 2 * tolerance_m)
+    good = good & (drift_m < 2 * width * depth_z_m**2)
     return torch.where(good, smoothed, torch.zeros_like(smoothed)), good

@@ -24,11 +24,13 @@ REACH_DECAY = 0.7
 STIFFNESS_START, STIFFNESS_END = 2.0, 0.3
 """Weight of the step's Laplacian in pixels: stiff at first, supple when the details are fitted."""
 
-NOISY_FAIRING = 10.0
-"""Weight of the shape's own Laplacian, in pixels, when the depth noise is visible."""
+NOISY_BENDING = 100.0
+"""Weight of the shape's own Laplacian along its normals, in pixels, when the depth noise is visible: how far vertices
+stray from their neighbours is expected to be a tenth of the noise of a pixel."""
 
-TANGENTIAL = 0.3
-"""Weight against sliding along the surface, in pixels."""
+TANGENTIAL, NOISY_TANGENTIAL = 0.3, 30.0
+"""Weight against sliding along the surface, in pixels.  Noisy colours and outlines pull vertices sideways until faces
+fold; along the surface they have nothing to say."""
 
 CONVERGED_PX = 2e-3
 """Refinement stops when the depth residual improves by less than this share of a pixel."""
@@ -202,8 +204,9 @@ def _recorded(terms: Terms, step: Float[Tensor, "v 3"]) -> OptimiseStep:
 
 def _smoothness(index: int, observations: Observations) -> Smoothness:
     displacement = max(STIFFNESS_START * REACH_DECAY**index, STIFFNESS_END)
-    shape = NOISY_FAIRING if observations.has_noise else 0.0
-    return Smoothness(displacement, shape, damping=1e-2, tangential=TANGENTIAL)
+    if observations.has_noise:
+        return Smoothness(displacement, NOISY_BENDING, damping=1e-2, tangential=NOISY_TANGENTIAL)
+    return Smoothness(displacement, bending=0.0, damping=1e-2, tangential=TANGENTIAL)
 
 
 def _has_converged(history: list[OptimiseStep], pixel_m: float) -> bool:
