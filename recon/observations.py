@@ -7,24 +7,16 @@ the silhouette in pixels.  Both stay on the depth's own pixel grid, all views st
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from recon import frames
 from recon.arrays import Bool, Float, Tensor
 from recon.contour import contour_distance_px
+from recon.depth_smoothing import shifted, smooth_depth
 from recon.scene import CameraBatch, Capture, batch_cameras
 
-
-MIN_SUPPORT = 8
-"""A noisy pixel stays when so many of its 24 neighbours lie on its surface."""
-
-LATERAL_NOISE_PX = 1.0
-"""Noisy sensors look so far aside, which moves the depth of oblique surfaces."""
-
-STEEPEST = 30.0
-"""Depth changes by no more than this from pixel to pixel, in pixel widths, on a surface that a camera sees (88 degrees
-off); beyond it there is a step between surfaces."""
+STRAY_PX = 2.5
+"""A point farther outside another view's outline than calibration and sampling explain is none of the object's."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +26,7 @@ class Observations:
     Attributes:
         cameras: At the grid's resolution.
         depth_z_m: Cleaned depth along the optical axis, smoothed where noise is visible.
-        raw_z_m: The same without smoothing: noisier from pixel to pixel, but not flattened where surfaces bend.
+        raw_z_m: The same without smoothing: noisier from pixel to pixel, but every pixel errs on its own.
         depth_mask: Where both mean something and belong to the object.
         normals_world: Unit normals towards the camera; zero where no neighbours connect.
         incidence: Cosine between the normal and the ray to the camera; zero without a normal.
@@ -91,13 +83,34 @@ def observe(capture: Capture, device: torch.device, denoise: str = "auto") -> Ob
     depth, mask = _stacked_depth(capture, height_px, width_px)
     depth, mask = depth.to(device), mask.to(device) & (alpha > 0.5)
     pixel_m = _pixel_width_m(depth, mask, cameras)
+    mask = mask & _within_outlines(depth, cameras, silhouette_px)
     noise_m, raw = depth_noise_m(depth, mask, pixel_m), depth
     if denoise == "on" or (denoise == "auto" and noise_m > 0.25 * pixel_m):
-        depth, mask = smooth_depth(depth, mask, cameras, noise_m, pixel_m)
+        depth, mask = smooth_depth(depth, mask, noise_m, pixel_m)
     normals_world, incidence = _normals(depth, mask, cameras, noise_m, pixel_m)
     return Observations(
         cameras, depth, raw, mask, normals_world, incidence, silhouette_px, alpha, noise_m=noise_m, pixel_m=pixel_m
     )
+
+
+def _within_outlines(
+    depth_z_m: Float[Tensor, "k h w"], cameras: CameraBatch, silhouette_px: Float[Tensor, "k h w"]
+) -> Bool[Tensor, "k h w"]:
+    """Whether each measured point lies within every other view's outline, or nearly so.
+
+    What does not is no part of the object: a sensor that blends the object's rim with the background far behind it
+    puts points there, and in the fused field each would carve away what it passes through.
+    """
+    size_px = torch.tensor([cameras.width_px, cameras.height_px], device=depth_z_m.device)
+    farthest_px = torch.full_like(depth_z_m, -torch.inf)
+    for view_index, points_world in enumerate(cameras.unproject(depth_z_m)):
+        pixels_px, other_z_m = cameras.project(points_world.flatten(0, 1))
+        outside_px = torch.nn.functional.grid_sample(
+            silhouette_px[:, None], (pixels_px / size_px * 2 - 1)[:, None], align_corners=False
+        )[:, 0, 0]
+        is_within = ((pixels_px > 0.5) & (pixels_px < size_px - 0.5)).all(-1) & (other_z_m > 0)
+        farthest_px[view_index] = torch.where(is_within, outside_px, -torch.inf).amax(0).view_as(depth_z_m[0])
+    return farthest_px < STRAY_PX
 
 
 def _pixel_width_m(depth_z_m: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"], cameras: CameraBatch) -> float:
@@ -154,25 +167,13 @@ def depth_noise_m(depth_z_m: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"]
     """
     if not bool(mask.any()):
         return 0.0
-    inverse = _inverse(depth_z_m, mask)
+    inverse = torch.where(mask, 1 / depth_z_m.clamp_min(1e-9), torch.zeros_like(depth_z_m))
     triple = mask[..., :-2] & mask[..., 1:-1] & mask[..., 2:]
     bend = inverse[..., :-2] - 2 * inverse[..., 1:-1] + inverse[..., 2:]
     bend_m = (bend * depth_z_m[..., 1:-1] ** 2)[triple].abs()
     if bend_m.numel() == 0:
         return 0.0
     return float(bend_m.median()) * 1.4826 / 6**0.5
-
-
-def _shifted(picture: Tensor, rows: int, columns: int) -> Tensor:
-    """The neighbour ``rows`` below and ``columns`` to the right; zero (False) beyond the border."""
-    height, width = picture.shape[1:3]
-    moved = torch.zeros_like(picture)
-    to_rows = slice(max(0, -rows), min(height, height - rows))
-    to_columns = slice(max(0, -columns), min(width, width - columns))
-    from_rows = slice(max(0, rows), min(height, height + rows))
-    from_columns = slice(max(0, columns), min(width, width + columns))
-    moved[:, to_rows, to_columns] = picture[:, from_rows, from_columns]
-    return moved
 
 
 def _slope(
@@ -187,7 +188,7 @@ def _slope(
     a second-difference test, which keeps surfaces seen at grazing angles that a first-difference test cuts.
     """
     ahead, ahead2, behind, behind2 = (
-        (_shifted(inverse, n * step[0], n * step[1]), _shifted(mask, n * step[0], n * step[1])) for n in (1, 2, -1, -2)
+        (shifted(inverse, n * step[0], n * step[1]), shifted(mask, n * step[0], n * step[1])) for n in (1, 2, -1, -2)
     )
     forward, forward_next = ahead[0] - inverse, ahead2[0] - ahead[0]
     backward, backward_next = inverse - behind[0], behind[0] - behind2[0]
@@ -210,7 +211,7 @@ def _normals(
     On a plane 1/z = (a x + b y + c) in image coordinates; with slopes (x, y, 1) of the pixel's ray the normal is
     proportional to (f_x da, f_y db, 1/z - x f_x da - y f_y db), exactly.
     """
-    inverse = _inverse(depth_z_m, mask)
+    inverse = torch.where(mask, 1 / depth_z_m.clamp_min(1e-9), torch.zeros_like(depth_z_m))
     tolerance = (pixel_m + 6 * noise_m) * inverse**2
     slope_x, good_x = _slope(inverse, mask, tolerance, (0, 1))
     slope_y, good_y = _slope(inverse, mask, tolerance, (1, 0))
@@ -228,121 +229,3 @@ def _normals(
     normals_world = frames.transform_directions(world_from_camera, normals_camera.flatten(1, 2)).view_as(normals_camera)
     zero = torch.zeros_like(incidence)
     return torch.where(good[..., None], normals_world, zero[..., None]), torch.where(good, incidence, zero)
-
-
-def smooth_depth(
-    depth_z_m: Float[Tensor, "k h w"],
-    mask: Bool[Tensor, "k h w"],
-    cameras: CameraBatch,
-    noise_m: float,
-    pixel_m: float,
-    radius_px: int = 4,
-) -> tuple[Float[Tensor, "k h w"], Bool[Tensor, "k h w"]]:
-    """Drop flying pixels, then fit a plane to every pixel's neighbourhood, twice.
-
-    The plane is fitted to inverse depth (affine on planes, whatever the slope) with weights that fall with image
-    distance and with the distance from the current plane, so edges between surfaces stay sharp.
-    """
-    tolerance_m = 3 * noise_m + pixel_m
-    support = torch.zeros_like(depth_z_m)
-    for rows, columns in _window(2):
-        close = (_shifted(depth_z_m, rows, columns) - depth_z_m).abs() < tolerance_m + 2 * pixel_m
-        support += (close & _shifted(mask, rows, columns)).float()
-    aslant = _slopes_through(_inverse(depth_z_m, mask), mask, tolerance_m, pixel_m).pair_count
-    mask = mask & (torch.maximum(support, 2 * aslant) >= MIN_SUPPORT)
-    for _ in range(2):
-        depth_z_m, mask = _fit_planes(depth_z_m, mask, tolerance_m, pixel_m, radius_px)
-    return depth_z_m, mask
-
-
-@dataclass(frozen=True)
-class _Slopes:
-    """Slopes of inverse depth per pixel to the right and downwards, and how many pairs of neighbours gave them."""
-
-    right: Float[Tensor, "k h w"]
-    down: Float[Tensor, "k h w"]
-    pair_count: Float[Tensor, "k h w"]
-
-
-def _slopes_through(
-    inverse: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"], tolerance_m: float, pixel_m: float
-) -> _Slopes:
-    """The plane through a pixel from the pairs of opposite neighbours that lie on one line with it.
-
-    However oblique a surface is, such pairs have the pixel in their middle; only steps between surfaces are steeper
-    than any surface that a camera sees.
-    """
-    count, columns2, both, rows2, right, down = torch.zeros(6, *inverse.shape, device=inverse.device)
-    width, steepest = tolerance_m * inverse**2, STEEPEST * pixel_m * inverse**2
-    for rows, columns in _window(2):
-        if (rows, columns) < (0, 0):
-            continue
-        ahead, behind = _shifted(inverse, rows, columns), _shifted(inverse, -rows, -columns)
-        rise = (ahead - behind) / 2
-        good = _shifted(mask, rows, columns) & _shifted(mask, -rows, -columns) & mask
-        rise_per_px = rise.abs() / (rows**2 + columns**2) ** 0.5
-        good &= (ahead + behind - 2 * inverse).abs() < width + LATERAL_NOISE_PX * rise_per_px
-        good &= rise_per_px < steepest
-        weight = good.float()
-        count += weight
-        columns2 += weight * columns**2
-        both += weight * columns * rows
-        rows2 += weight * rows**2
-        right += weight * rise * columns
-        down += weight * rise * rows
-    columns2, rows2 = columns2 + 1e-3, rows2 + 1e-3
-    determinant = columns2 * rows2 - both**2
-    return _Slopes(
-        (rows2 * right - both * down) / determinant, (columns2 * down - both * right) / determinant, count
-    )
-
-
-def _inverse(depth_z_m: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"]) -> Float[Tensor, "k h w"]:
-    return torch.where(mask, 1 / depth_z_m.clamp_min(1e-9), torch.zeros_like(depth_z_m))
-
-
-def _window(radius_px: int) -> list[tuple[int, int]]:
-    reach = range(-radius_px, radius_px + 1)
-    return [(row, column) for row in reach for column in reach if (row, column) != (0, 0)]
-
-
-def _fit_planes(
-    depth_z_m: Float[Tensor, "k h w"],
-    mask: Bool[Tensor, "k h w"],
-    tolerance_m: float,
-    pixel_m: float,
-    radius_px: int,
-) -> tuple[Float[Tensor, "k h w"], Bool[Tensor, "k h w"]]:
-    inverse = _inverse(depth_z_m, mask)
-    start = _slopes_through(inverse, mask, tolerance_m, pixel_m)
-    value, slope_x, slope_y = inverse, start.right, start.down
-    for _ in range(2):
-        width = tolerance_m * inverse**2 + LATERAL_NOISE_PX * torch.hypot(slope_x, slope_y)
-        moments = torch.zeros(9, *inverse.shape, device=inverse.device)
-        moments[0], moments[6] = mask.float(), inverse
-        for rows, columns in _window(radius_px):
-            neighbour = _shifted(inverse, rows, columns)
-            residual = (neighbour - value - slope_x * columns - slope_y * rows) / width.clamp_min(1e-12)
-            near = float(np.exp(-(rows**2 + columns**2) / (0.5 * radius_px**2)))
-            weight = near * torch.exp(-(residual**2)) * _shifted(mask, rows, columns)
-            terms = (1.0, columns, rows, columns**2, columns * rows, rows**2)
-            for index, term in enumerate(terms):
-                if term:
-                    moments[index] += weight * term
-            weighted = weight * neighbour
-            moments[6] += weighted
-            moments[7] += weighted * columns
-            moments[8] += weighted * rows
-        count, sx, sy, sxx, sxy, syy = moments[:6]
-        ridge = 1e-3 * count + 1e-9
-        normal_matrix = torch.stack([count, sx, sy, sx, sxx + ridge, sxy, sy, sxy, syy + ridge], -1)
-        normal_matrix = normal_matrix.view(*inverse.shape, 3, 3)
-        fitted = torch.zeros(*inverse.shape, 3, device=inverse.device)
-        solved = torch.linalg.solve(normal_matrix[mask].double(), moments[6:9].permute(1, 2, 3, 0)[mask].double())
-        fitted[mask] = solved.float()
-        value, slope_x, slope_y = fitted.unbind(-1)
-    good = mask & (value > 0)
-    smoothed = torch.where(good, 1 / value.clamp_min(1e-9), torch.zeros_like(value))
-    drift_m = (smoothed - depth_z_m).abs()
-    good = good & (drift_m < 2 * width * depth_z_m**2)
-    return torch.where(good, smoothed, torch.zeros_like(smoothed)), good
