@@ -25,9 +25,8 @@ class Observations:
 
     Attributes:
         cameras: At the grid's resolution.
-        depth_z_m: Cleaned depth along the optical axis, smoothed where noise is visible.
-        raw_z_m: The same without smoothing: noisier from pixel to pixel, but every pixel errs on its own.
-        depth_mask: Where both mean something and belong to the object.
+        depth_z_m: Cleaned depth along the optical axis.
+        depth_mask: Where depth_z_m means something and belongs to the object.
         normals_world: Unit normals towards the camera; zero where no neighbours connect.
         incidence: Cosine between the normal and the ray to the camera; zero without a normal.
         silhouette_px: Signed distance to the object's outline, positive outside.
@@ -38,7 +37,6 @@ class Observations:
 
     cameras: CameraBatch
     depth_z_m: Float[Tensor, "k h w"]
-    raw_z_m: Float[Tensor, "k h w"]
     depth_mask: Bool[Tensor, "k h w"]
     normals_world: Float[Tensor, "k h w 3"]
     incidence: Float[Tensor, "k h w"]
@@ -61,10 +59,6 @@ class Observations:
         """Every pixel's measured point (meaningless outside depth_mask)."""
         return self.cameras.unproject(self.depth_z_m)
 
-    def raw_points_world(self) -> Float[Tensor, "k h w 3"]:
-        """The same without smoothing."""
-        return self.cameras.unproject(self.raw_z_m)
-
 
 def observe(capture: Capture, device: torch.device, denoise: str = "auto") -> Observations:
     """Prepare a posed capture.
@@ -84,12 +78,12 @@ def observe(capture: Capture, device: torch.device, denoise: str = "auto") -> Ob
     depth, mask = depth.to(device), mask.to(device) & (alpha > 0.5)
     pixel_m = _pixel_width_m(depth, mask, cameras)
     mask = mask & _within_outlines(depth, cameras, silhouette_px)
-    noise_m, raw = depth_noise_m(depth, mask, pixel_m), depth
+    noise_m = depth_noise_m(depth, mask, pixel_m)
     if denoise == "on" or (denoise == "auto" and noise_m > 0.25 * pixel_m):
         depth, mask = smooth_depth(depth, mask, noise_m, pixel_m)
     normals_world, incidence = _normals(depth, mask, cameras, noise_m, pixel_m)
     return Observations(
-        cameras, depth, raw, mask, normals_world, incidence, silhouette_px, alpha, noise_m=noise_m, pixel_m=pixel_m
+        cameras, depth, mask, normals_world, incidence, silhouette_px, alpha, noise_m=noise_m, pixel_m=pixel_m
     )
 
 

@@ -81,7 +81,7 @@ def depth_term(
     usable = fragments.hit_mask & observations.depth_mask & (observations.incidence > 0)
     face = fragments.face_index[usable]
     barycentrics = fragments.barycentrics[usable]
-    measured = observations.raw_points_world()[usable]
+    measured = observations.points_world()[usable]
     normal = normals_world[face]
     residual_m = ((rendered[usable] - measured) * normal).sum(1)
     view_index = torch.nonzero(usable)[:, 0]
