@@ -118,7 +118,11 @@ def _without_bubbles(field: Float[Tensor, "x y z"]) -> Float[Tensor, "x y z"]:
 
 
 def _blurred(field: Float[Tensor, "x y z"], sigma: float = 0.7) -> Float[Tensor, "x y z"]:
-    """Gaussian blur by ``sigma`` voxels: noise of single views becomes a smooth surface."""
+    """Gaussian blur by ``sigma`` voxels: noise of single views becomes a smooth surface.
+
+    Only signs and distances up to a voxel count: free space seen far behind a rim or a thin part would outweigh them.
+    """
+    field = field.clamp(-1, 1)
     reach = torch.arange(-2, 3, device=field.device, dtype=field.dtype)
     kernel = torch.exp(-0.5 * (reach / sigma) ** 2)
     kernel = kernel / kernel.sum()
