@@ -22,8 +22,8 @@ LATERAL_PX = 1.0
 """Sensors look so far aside, which moves the depth of surfaces that they see obliquely."""
 
 STEEPEST_PX = 30.0
-"""On a surface that a camera sees, depth changes by no more pixel widths than this from pixel to pixel (88 degrees off);
-beyond it there is a step between surfaces."""
+"""On a surface that a camera sees, depth changes by no more pixel widths than this from pixel to pixel (88 degrees
+off); beyond it there is a step between surfaces."""
 
 
 def smooth_depth(
