@@ -10,9 +10,9 @@ from recon.optimise.photo_terms import PhotometricTerm, blurred_layers, photomet
 from recon.raster import Fragments, Rasterizer
 from recon.scene import Capture, TriangleMesh
 
-NOISE_PER_DIFFERENCE, LEAST_COLOUR_NOISE, MOST_COLOUR_NOISE = 2.0, 0.01, 0.1
+NOISE_PER_DIFFERENCE, LEAST_COLOUR_NOISE, MOST_COLOUR_NOISE = 6.0, 0.03, 0.1
 """Deviation of a pixel's colour (sRGB, 0..1) that no displacement explains, from the mean difference of photographs:
-gloss, shading and resampling err alike over whole patches, so it counts for more than what single pixels show.
+gloss, shading and resampling err alike over whole patches, so it counts for several times what single pixels show.
 With the noise of the depth it says how much a pixel's colour weighs against its depth."""
 
 BLUR_PX = 0.5
