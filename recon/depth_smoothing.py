@@ -16,7 +16,14 @@ SPARSE_PX = 2
 """Of what is smooth already, or only needed roughly, every second row and column says enough."""
 
 SUPPORT = 8
-"""A pixel with fewer neighbours of its own depth, of the twenty-eight around it, is a flying pixel."""
+"""A pixel with fewer neighbours of its own surface, of the twenty-eight around it, is a flying pixel."""
+
+LATERAL_PX = 1.0
+"""Sensors look so far aside, which moves the depth of surfaces that they see obliquely."""
+
+STEEPEST_PX = 30.0
+"""On a surface that a camera sees, depth changes by no more pixel widths than this from pixel to pixel (88 degrees
+off); beyond it there is a step between surfaces."""
 
 
 def smooth_depth(
@@ -48,18 +55,22 @@ def smooth_depth(
     inner = (..., slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
     tolerance_m = 3 * noise_m + pixel_m
     depth_z_m, mask = depth_z_m[inner], mask[inner]
-    mask = mask & _has_support(depth_z_m, mask, tolerance_m + 2 * pixel_m)
-    inverse = torch.where(mask, 1 / depth_z_m.clamp_min(1e-9), torch.zeros_like(depth_z_m))
+    aslant = _surface_through(_inverse(depth_z_m, mask), mask, tolerance_m, pixel_m)
+    is_level = _close_neighbours(depth_z_m, mask, tolerance_m + 2 * pixel_m) >= SUPPORT
+    mask = mask & (is_level | (2 * aslant.pair_count >= SUPPORT))
+    inverse = _inverse(depth_z_m, mask)
     radius_px = _radius_px(mask, noise_m / pixel_m)
-    start = torch.stack([inverse, torch.zeros_like(inverse), torch.zeros_like(inverse)])
-    fit = _PlaneFit(inverse, mask, 1 / (tolerance_m * inverse**2).clamp_min(1e-12))
+    slopes = torch.where(is_level, torch.zeros_like(aslant.slopes), aslant.slopes)
+    start = torch.cat([inverse[None], slopes])
+    width = tolerance_m * inverse**2 + LATERAL_PX * slopes.norm(dim=0)
+    fit = _PlaneFit(inverse, mask, 1 / width.clamp_min(1e-12))
     plane = fit.around(start, inverse, _window(radius_px, SPARSE_PX))
     once = fit.around(plane, inverse, _window(radius_px))
     twice = fit.around(plane, once[0], _window(radius_px, SPARSE_PX))
     restored = 2 * once[0] - twice[0]
     mask = mask & (restored > 0)
     restored_z_m = torch.where(mask, 1 / restored, torch.zeros_like(restored))
-    mask = mask & ((restored_z_m - depth_z_m).abs() < 2 * tolerance_m)
+    mask = mask & ((restored_z_m - depth_z_m).abs() < 2 * width * depth_z_m**2)
     smooth_z_m[inner], is_smooth[inner] = torch.where(mask, restored_z_m, torch.zeros_like(restored_z_m)), mask
     return smooth_z_m, is_smooth
 
@@ -76,14 +87,57 @@ def shifted(picture: Tensor, rows: int, columns: int) -> Tensor:
     return moved
 
 
-def _has_support(
+def _inverse(depth_z_m: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"]) -> Float[Tensor, "k h w"]:
+    return torch.where(mask, 1 / depth_z_m.clamp_min(1e-9), torch.zeros_like(depth_z_m))
+
+
+def _close_neighbours(
     depth_z_m: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"], tolerance_m: float
-) -> Bool[Tensor, "k h w"]:
-    support = torch.zeros_like(depth_z_m)
+) -> Float[Tensor, "k h w"]:
+    count = torch.zeros_like(depth_z_m)
     for rows, columns in _window(3).steps:
         is_close = (shifted(depth_z_m, rows, columns) - depth_z_m).abs() < tolerance_m
-        support += is_close & shifted(mask, rows, columns)
-    return support >= SUPPORT
+        count += is_close & shifted(mask, rows, columns)
+    return count
+
+
+@dataclass(frozen=True)
+class _Surface:
+    """What surrounds every pixel, however oblique.
+
+    Attributes:
+        slopes: Rise of inverse depth per pixel to the right and down.
+        pair_count: Of the fourteen pairs of opposite neighbours, those that have the pixel in their middle.
+    """
+
+    slopes: Float[Tensor, "2 k h w"]
+    pair_count: Float[Tensor, "k h w"]
+
+
+def _surface_through(
+    inverse: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"], tolerance_m: float, pixel_m: float
+) -> _Surface:
+    """The plane through every pixel that its pairs of opposite neighbours agree on.
+
+    On a surface seen obliquely depth changes from pixel to pixel by more than noise, so that no neighbour has a pixel's
+    own depth; but opposite ones still have it in their middle.
+    """
+    count, xx, xy, yy, right, down = torch.zeros(6, *inverse.shape, device=inverse.device)
+    width, steepest = tolerance_m * inverse**2, STEEPEST_PX * pixel_m * inverse**2
+    for rows, columns in (step for step in _window(3).steps if step > (0, 0)):
+        ahead, behind = shifted(inverse, rows, columns), shifted(inverse, -rows, -columns)
+        rise = (ahead - behind) / 2
+        rise_per_px = rise.abs() / math.hypot(rows, columns)
+        good = mask & shifted(mask, rows, columns) & shifted(mask, -rows, -columns) & (rise_per_px < steepest)
+        good &= (ahead + behind - 2 * inverse).abs() < width + LATERAL_PX * rise_per_px
+        count += good
+        for total, term in ((xx, columns**2), (xy, columns * rows), (yy, rows**2)):
+            total.add_(good, alpha=term)
+        right += good * rise * columns
+        down += good * rise * rows
+    xx, yy = xx + 1e-3, yy + 1e-3
+    slopes = torch.stack([yy * right - xy * down, xx * down - xy * right]) / (xx * yy - xy**2)
+    return _Surface(slopes, count)
 
 
 def _radius_px(mask: Bool[Tensor, "k h w"], noise_px: float) -> int:

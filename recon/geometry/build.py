@@ -12,6 +12,7 @@ from recon.geometry.fill import BAND_INSIDE, BAND_OUTSIDE, FAR, fill_unknown
 from recon.geometry.fusion import NO_ROOM, fuse, object_bounds_world
 from recon.geometry.grid import Grid, enclosing_grid
 from recon.geometry.isosurface import extract_surface
+from recon.geometry.phantoms import drop_phantoms
 from recon.observations import Observations
 from recon.remesh import decimate, keep_solid_pieces
 from recon.scene import TriangleMesh
@@ -63,7 +64,7 @@ def build_geometry(observations: Observations, settings: FusionSettings, target_
     if observations.has_noise:
         field = _blurred(field)
     field = _without_bubbles(field)
-    mesh = keep_solid_pieces(extract_surface(field, grid))
+    mesh = drop_phantoms(keep_solid_pieces(extract_surface(field, grid)), observations, grid.spacing_m)
     if mesh.faces.shape[0] == 0:
         raise ObjectNotFound(NO_ROOM)
     return Geometry(keep_solid_pieces(decimate(mesh, target_face_count)), grid.spacing_m, resolution)

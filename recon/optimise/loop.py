@@ -24,11 +24,14 @@ REACH_DECAY = 0.7
 STIFFNESS_START, STIFFNESS_END = 2.0, 0.3
 """Weight of the step's Laplacian in pixels: stiff at first, supple when the details are fitted."""
 
-NOISY_FAIRING = 10.0
-"""Weight of the shape's own Laplacian, in pixels, when the depth noise is visible."""
+BEND_PER_EDGE, MOST_BENDING = 0.1, 100.0
+"""Vertices are expected to stray from the mean of their neighbours by this share of an edge: with the noise of a depth
+pixel it says how much the shape's own Laplacian weighs where noise is visible.  The solver's steps do not suffice for
+heavier ones."""
 
-TANGENTIAL = 0.3
-"""Weight against sliding along the surface, in pixels."""
+TANGENTIAL, NOISY_TANGENTIAL = 0.3, 30.0
+"""Weight against sliding along the surface, in pixels.  Noisy colours and outlines pull vertices sideways until faces
+fold; along the surface they have nothing to say."""
 
 CONVERGED_PX = 2e-3
 """Refinement stops when the depth residual improves by less than this share of a pixel."""
@@ -120,7 +123,7 @@ def optimise_mesh(
             terms = _linearised(mesh, edges, index, observations, raster, photographs)
             laplacian = Laplacian(mesh.positions_world, edges.vertices)
             with torch.no_grad():
-                step = solve_step(mesh, laplacian, terms, _smoothness(index, observations))
+                step = solve_step(mesh, laplacian, terms, _smoothness(index, observations, _edge_m(mesh, edges)))
             if not bool(torch.isfinite(step).all()):
                 raise Diverged("The refinement produced positions that are not finite.")
             mesh = TriangleMesh(mesh.positions_world + step, mesh.faces)
@@ -200,10 +203,18 @@ def _recorded(terms: Terms, step: Float[Tensor, "v 3"]) -> OptimiseStep:
     return OptimiseStep(depth_m, outline_m, difference, float(step.norm(dim=1).mean()))
 
 
-def _smoothness(index: int, observations: Observations) -> Smoothness:
+def _edge_m(mesh: TriangleMesh, edges: Edges) -> float:
+    """Mean length of an edge."""
+    ends = mesh.positions_world[edges.vertices]
+    return float((ends[:, 0] - ends[:, 1]).norm(dim=1).mean())
+
+
+def _smoothness(index: int, observations: Observations, edge_m: float) -> Smoothness:
     displacement = max(STIFFNESS_START * REACH_DECAY**index, STIFFNESS_END)
-    shape = NOISY_FAIRING if observations.has_noise else 0.0
-    return Smoothness(displacement, shape, damping=1e-2, tangential=TANGENTIAL)
+    if observations.has_noise:
+        bending = min((observations.noise_m / (BEND_PER_EDGE * edge_m)) ** 2, MOST_BENDING)
+        return Smoothness(displacement, bending, damping=1e-2, tangential=NOISY_TANGENTIAL)
+    return Smoothness(displacement, bending=0.0, damping=1e-2, tangential=TANGENTIAL)
 
 
 def _has_converged(history: list[OptimiseStep], pixel_m: float) -> bool:

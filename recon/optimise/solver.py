@@ -21,13 +21,13 @@ class Smoothness:
 
     Attributes:
         displacement: On the squared Laplacian of the step: how stiffly neighbours move together (no shrinkage).
-        shape: On the squared Laplacian of the shape itself: fairs what the data leave rough.
+        bending: On the squared Laplacian of the shape itself along its normals: fairs what the data leave rough.
         damping: On the squared length of the step.
         tangential: On its squared length along the surface, where the data say little and faces would fold.
     """
 
     displacement: float
-    shape: float
+    bending: float
     damping: float
     tangential: float
 
@@ -119,17 +119,25 @@ def solve_step(
     iteration_count: int = 40,
 ) -> Float[Tensor, "v 3"]:
     """The displacement that minimises the linearised terms plus the regulariser."""
-    normals, stiffness = mesh.vertex_normals(), smoothness.displacement + smoothness.shape
+    normals, stiffness, bending = mesh.vertex_normals(), smoothness.displacement, smoothness.bending
+
+    def along_normals(vectors: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
+        return (vectors * normals).sum(1, keepdim=True) * normals
+
+    def bent(positions: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
+        return bending * laplacian.apply_transposed(along_normals(laplacian.apply(positions)))
 
     def hessian(step: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
-        along_normal = (step * normals).sum(1, keepdim=True) * normals
         result = stiffness * laplacian.squared(step) + smoothness.damping * step
-        result = result + smoothness.tangential * (step - along_normal)
+        result = result + smoothness.tangential * (step - along_normals(step))
+        if bending:
+            result = result + bent(step)
         return terms.add_products(result, mesh.faces, step)
 
     centred = mesh.positions_world - mesh.positions_world.mean(0)
-    right = terms.add_pulls(-smoothness.shape * laplacian.squared(centred), mesh.faces)
-    diagonal = 1.3 * stiffness + smoothness.damping + smoothness.tangential * (1 - normals**2)
+    right = terms.add_pulls(-bent(centred), mesh.faces)
+    diagonal = 1.3 * (stiffness + bending * normals**2)
+    diagonal = diagonal + smoothness.damping + smoothness.tangential * (1 - normals**2)
     return conjugate_gradients(hessian, right, terms.add_diagonal(diagonal, mesh.faces), iteration_count)
 
 

@@ -126,7 +126,7 @@ def left_out(term: str) -> Iterator[None]:
 
     def no_smoothness(*parts: Any) -> Smoothness:
         found = smoothness(*parts)
-        return replace(found, displacement=1e-3 * found.displacement, shape=1e-3 * found.shape)
+        return replace(found, displacement=1e-3 * found.displacement, bending=1e-3 * found.bending)
 
     smoothness = loop._smoothness
     instead = {"depth": ("depth_term", no_depth), "outlines": ("outline_term", no_outlines)}

@@ -39,6 +39,24 @@ def test_flying_pixels_are_dropped() -> None:
     assert kept.sum() == SIZE_PX**2 - 1
 
 
+def test_oblique_surfaces_stay() -> None:
+    """A table top seen five degrees off, with a quarter of its pixels missing: 11 mm a row against 2 mm of noise.
+
+    Nine tenths of the rest stay, but for the rims with neighbours on one side only, and noise falls to a half.
+    """
+    noise_m, pixel_m = 0.002, 0.001
+    row = torch.arange(SIZE_PX).float()[:, None].expand(SIZE_PX, SIZE_PX)
+    clean = 1 / (1 + 0.011 * (SIZE_PX / 2 - row))
+    clean = torch.where((row - SIZE_PX / 2).abs() < 12, clean, torch.zeros_like(clean))
+    random = torch.Generator().manual_seed(0)
+    mask = (clean > 0) & (torch.rand(clean.shape, generator=random) > 0.25)
+    noisy = clean + noise_m * torch.randn(clean.shape, generator=random)
+    smoothed, kept = smooth_depth(noisy[None], mask[None], noise_m, pixel_m)
+    inner = mask & ((row - SIZE_PX / 2).abs() < 10)
+    assert kept[0][inner].float().mean() > 0.9
+    assert (smoothed[0] - clean)[kept[0]].std() < noise_m / 2
+
+
 def test_bulges_are_not_shrunk() -> None:
     """On a ball, through which planes would cut, what is left of 2 mm noise has a mean below 0.1 mm."""
     exact = geometry_scenes.observed("sphere", size_px=96)

@@ -10,7 +10,7 @@ from recon.remesh import find_edges
 from recon.scene import TriangleMesh
 
 MESH = texture_scenes.ball(2)
-LOOSE = Smoothness(displacement=1.0, shape=0.0, damping=1e-6, tangential=0.0)
+LOOSE = Smoothness(displacement=1.0, bending=0.0, damping=1e-6, tangential=0.0)
 
 
 def laplacian(mesh: TriangleMesh = MESH) -> Laplacian:
@@ -74,10 +74,28 @@ def test_fairing_smooths_a_bump() -> None:
     centre = bumped.mean(0)
     bumped[0] = centre + 1.2 * (bumped[0] - centre)
     mesh = TriangleMesh(bumped, MESH.faces)
-    fairing = Smoothness(displacement=0.1, shape=1.0, damping=0.1, tangential=0.0)
+    fairing = Smoothness(displacement=0.1, bending=1.0, damping=0.1, tangential=0.0)
     step = solve_step(mesh, laplacian(mesh), Terms(replaced_normals(mesh)), fairing)
     outwards = torch.nn.functional.normalize(bumped[0] - centre, dim=0)
     assert (step[0] @ outwards).item() < -0.005
+
+
+def test_fairing_does_not_slide() -> None:
+    """Vertices spread unevenly over flat sides are where they should be: fairing leaves them there."""
+    box = texture_scenes.box(subdivisions=3)
+    centred = box.positions_world - box.positions_world.mean(0)
+    half_m = centred.abs().max()
+    on_side = centred.abs() > 0.999 * half_m
+    is_inner = (on_side.sum(1) == 1) & (torch.where(on_side, 0.0, centred).abs() < 0.6 * half_m).all(1)
+    shift_m = 0.004 * torch.randn(centred.shape, generator=torch.Generator().manual_seed(0))
+    shift_m = torch.where(is_inner[:, None] & ~on_side, shift_m, 0.0)
+    uneven = TriangleMesh(box.positions_world + shift_m, box.faces)
+    fairing = Smoothness(displacement=0.1, bending=10.0, damping=0.1, tangential=1.0)
+    step = solve_step(uneven, laplacian(uneven), Terms(), fairing)
+    innermost = is_inner & (torch.where(on_side, 0.0, centred).abs() < 0.3 * half_m).all(1)
+    assert innermost.sum() >= 6
+    slid_m = torch.where(on_side, 0.0, step)[innermost].norm(dim=1)
+    assert slid_m.max() < 1e-4
 
 
 def replaced_normals(mesh: TriangleMesh) -> DepthTerm:
