@@ -49,7 +49,7 @@ def settle(
     """
     basis = basis.to(state.scales.device)
     for width in widths:
-        agreement = assemble(state, views, replace(weighting, width=width))
+        agreement = assemble(state, views, replace(weighting, width=width)).whole
         hessian = basis.T @ agreement.hessian @ basis
         stiff = hessian + torch.diag(ridge * hessian.diagonal() + 1e-9 * hessian.diagonal().max() + 1e-30)
         step = -(basis @ torch.linalg.solve(stiff, basis.T @ agreement.gradient)).view(state.count, LOCAL_COUNT)

@@ -84,6 +84,7 @@ class Comparison:
         by_target: Derivative by the target's log scale, log focal length, principal point and depth offset.
         points: The samples in the target's camera frame.
         outside_px: Distance to the silhouette in pixels; negative inside.
+        facing: Cosine between the normals that source and target measure there.
         on_surface, outside, in_front: What became of each sample; none of them means hidden or unknown.
     """
 
@@ -92,6 +93,7 @@ class Comparison:
     by_target: Float[Tensor, "b n 5"]
     points: Float[Tensor, "b n 3"]
     outside_px: Float[Tensor, "b n"]
+    facing: Float[Tensor, "b n"]
     on_surface: Bool[Tensor, "b n"]
     outside: Bool[Tensor, "b n"]
     in_front: Bool[Tensor, "b n"]
@@ -149,8 +151,8 @@ def compare_points(sources: Sources, target: Target, reach: float) -> Comparison
     width, towards, silhouette_terms = _silhouette_residual(target, outside_px, rise, from_principal_px, z)
 
     known = (found[..., 3] > 0.999) & (outside_px <= 0.5) & is_ahead
-    facing = (normal * normals).sum(-1) > _FACING_COSINE
-    on_surface = known & facing & (distance.abs() < reach)
+    facing = (normal * normals).sum(-1)
+    on_surface = known & (facing > _FACING_COSINE) & (distance.abs() < reach)
     pick = on_surface[..., None]
     return Comparison(
         residual=torch.where(on_surface, distance, width),
@@ -158,6 +160,7 @@ def compare_points(sources: Sources, target: Target, reach: float) -> Comparison
         by_target=torch.where(pick, surface_terms, silhouette_terms),
         points=points,
         outside_px=outside_px,
+        facing=facing,
         on_surface=on_surface,
         outside=(outside_px > 0) & is_ahead & ~on_surface,
         in_front=known & (distance <= -reach),

@@ -1,6 +1,7 @@
 """Cameras that the folder states: checked against the depths, and refined only when they disagree beyond noise."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -8,9 +9,11 @@ import torch
 
 from recon import frames
 from recon.arrays import Float, Tensor
-from recon.cameras.adjust import ROTATION, TRANSLATION, free_unknowns, settle
 from recon.cameras.agreement import Views, make_views
-from recon.cameras.normal_equations import Weighting
+from recon.cameras.colour_equations import BlurredColours, assemble_colours, blur_colours
+from recon.cameras.decided_step import decided_step
+from recon.cameras.normal_equations import Weighting, assemble
+from recon.cameras.patches import Colours, gather_colours
 from recon.cameras.preparation import (
     ObjectSize,
     make_surfaces,
@@ -24,21 +27,23 @@ from recon.cameras.rig_state import RigState, align_rigid
 from recon.cameras.surfaces import Surface, draw_samples
 from recon.scene import Capture, Inference
 
-_POSE = (ROTATION, TRANSLATION)
-_SAMPLE_COUNT = 40_000
+_SAMPLE_COUNT = 20_000
 """Points drawn from all views together, bounded per pair by the number of views."""
-_COARSE_SILHOUETTE, _FINE_SILHOUETTE = 0.2, 0.02
-"""Silhouettes hold thin objects, which depth alone cannot; but noise at the rim biases them: less at the end."""
-_COARSE_STEPS, _FINE_STEPS = 20, 8
+_SILHOUETTE, _RIM_PX = 0.2, 0.1
+"""Silhouettes hold thin objects, which depth alone cannot; at the end they count no more than a tenth of a pixel's
+precision allows against depth of this noise."""
+_COARSE_STEPS, _FINE_STEPS = 20, 6
+_COARSE_SAMPLES = 1000
+_BLUR = 0.3
+"""Photographs are blurred by this share of the width, so that colours lead as far as distances reach."""
 _NEAR = 0.3
 """Cameras whose surfaces lie apart by less than this share of the last width need no coarse steps to come within it."""
 _LARGEST_SHIFT = 0.5
-"""Refinement that moves points by more of the object's radius has followed noise along a motion that the views leave
-undecided, such as a turn of a ball."""
+"""Refinement that moves points by more of the object's radius has found another solution than the one near by."""
 _OUTLINE_SLACK = 0.001
 """Refinement that puts this much more of the points outside outlines brings surfaces together at their cost."""
 _CLEAR_GAIN = 0.8
-"""Refinement that leaves the surfaces hardly closer only follows the noise."""
+"""Refinement that leaves surfaces and colours hardly closer only follows the noise."""
 _NOISE_PIXELS = 22_500
 """So many noisy pixels leave an uncertainty of one standard deviation (measured with structured-light noise: a third of
 it at 250 000 pixels)."""
@@ -65,10 +70,16 @@ class Refinement:
 
     @property
     def is_called_for(self) -> bool:
-        """Whether the given cameras disagree beyond noise and refinement mends it."""
-        is_closer = self.after.median < _CLEAR_GAIN * self.before.median
+        """Whether the given cameras disagree beyond noise and refinement mends it.
+
+        Depth that is wrong over whole regions draws surfaces together although the cameras were right; then colours of
+        one place part.
+        """
+        is_closer = self.after.median < _CLEAR_GAIN * self.before.median or _is_more_alike(self.before, self.after)
         keeps_outlines = self.after.violation_share <= self.before.violation_share + _OUTLINE_SLACK
-        return self.tolerance < self.shift < self.largest and is_closer and keeps_outlines
+        keeps_colours = not _is_more_alike(self.after, self.before, gain=1.0)
+        is_plausible = self.tolerance < self.shift < self.largest
+        return is_plausible and is_closer and keeps_outlines and keeps_colours
 
 
 def check_given_cameras(
@@ -89,8 +100,12 @@ def check_given_cameras(
     if len(indices) < 2:
         return replace(capture, cameras_source="given")
     prepared = make_views(list(surfaces.values()), draw_samples(list(surfaces.values()), _sample_count(surfaces), seed))
-    given = state_from_cameras([capture.views[index] for index in indices], list(prepared.surfaces), device)
-    refinement = refine_poses(given, prepared)
+    views = [capture.views[index] for index in indices]
+    given = state_from_cameras(views, list(prepared.surfaces), device)
+    colours = None
+    if not capture.photographs_disagree:
+        colours = gather_colours([view.image_srgb.to(device) for view in views], prepared)
+    refinement = refine_poses(given, prepared, colours)
     finding = Inference("cameras", "given", f"{refinement.before.text()}; {_verdict(refinement)}")
     if refine == "auto" and not refinement.is_called_for:
         return replace(capture, cameras_source="given").noting(finding)
@@ -122,23 +137,74 @@ def _verdict(refinement: Refinement) -> str:
     return f"refinement would move the object's points by {refinement.shift * 1e3:.2g} mm, {judgement}"
 
 
-def refine_poses(given: RigState, views: Views) -> Refinement:
+def _is_more_alike(before: Disagreement, after: Disagreement, gain: float = _CLEAR_GAIN) -> bool:
+    """Whether colours differ by less than this share of what they did; not where they are not compared."""
+    return before.colour is not None and after.colour is not None and after.colour < gain * before.colour
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that speaks about given cameras.
+
+    Attributes:
+        given: Where they were said to be; what nothing else decides stays there.
+        views: Surfaces and outlines.
+        colours: Photographs; None where they say nothing about the depths.
+        size: Lengths of the object and of a pixel on it.
+    """
+
+    given: RigState
+    views: Views
+    colours: Colours | None
+    size: ObjectSize
+
+    def blurred(self, width: float, views: Views) -> BlurredColours | None:
+        """The photographs for residuals of a width, at the samples of ``views``."""
+        if self.colours is None:
+            return None
+        return blur_colours(self.colours, views, 2.0 ** max(0, round(math.log2(_BLUR * width / self.size.pixel))))
+
+    def disagreement(self, state: RigState) -> Disagreement:
+        """How far the views disagree if the cameras are these."""
+        colours = self.blurred(self.size.pixel, self.views)
+        return measure_disagreement(state, self.views, _reach(self.size), colours)
+
+
+def refine_poses(given: RigState, views: Views, colours: Colours | None) -> Refinement:
     """Refine every camera's six degrees of freedom from all ordered pairs of views.
 
-    Robust point-to-plane and silhouette residuals, coarse to fine; the common rigid motion stays the given one.
-    Cameras that agree already are only tried at the last width first: if that moves nothing, nothing is wrong.
+    Robust point-to-plane, silhouette and colour residuals, coarse to fine; what they leave open, the common motion
+    above all, stays as it was given.  Cameras that agree already are only tried at the last width first: if that moves
+    nothing, nothing is wrong.
     """
-    size = measure_size(given, views)
+    evidence = Evidence(given, views, colours, measure_size(given, views))
+    size = evidence.size
     fine_width = _fine_width(size)
-    before = measure_disagreement(given, views, _reach(size))
+    before = evidence.disagreement(given)
     if before.median < _NEAR * fine_width:
-        nearby = _refined(given, given, views, size, before)
+        nearby = _refined(given, evidence, before)
         if nearby.shift <= nearby.tolerance:
             return nearby
     widths = geometric(max(0.3 * size.radius, 2 * fine_width), fine_width, _COARSE_STEPS)
-    weighting = Weighting(fine_width, _COARSE_SILHOUETTE)
-    start = settle(given, fewer_samples(views, 1500), weighting, free_unknowns(given.count, *_POSE), widths)
-    return _refined(start, given, views, size, before)
+    fewer = fewer_samples(views, _COARSE_SAMPLES)
+    start = _settled(given, evidence, fewer, Weighting(fine_width, _SILHOUETTE), widths)
+    return _refined(start, evidence, before)
+
+
+def _settled(
+    state: RigState, evidence: Evidence, views: Views, weighting: Weighting, widths: Sequence[float]
+) -> RigState:
+    """One Gauss-Newton step per width, whatever the cost does (see ``adjust.settle``)."""
+    colours, last = None, 0.0
+    for width in widths:
+        if width != last:
+            colours, last = evidence.blurred(width, views), width
+        now = replace(weighting, width=width)
+        seen = None
+        if colours is not None:
+            seen = assemble_colours(state, views, colours, now.reach, evidence.size.pixel)
+        state = state.moved(decided_step(assemble(state, views, now), seen, state, evidence.given, views))
+    return state
 
 
 def _fine_width(size: ObjectSize) -> float:
@@ -151,16 +217,17 @@ def _reach(size: ObjectSize) -> float:
     return 0.1 * size.radius + 3 * _fine_width(size)
 
 
-def _refined(start: RigState, given: RigState, views: Views, size: ObjectSize, before: Disagreement) -> Refinement:
+def _refined(start: RigState, evidence: Evidence, before: Disagreement) -> Refinement:
     """The last steps, from a start near the solution, compared with the given cameras."""
+    given, views, size = evidence.given, evidence.views, evidence.size
     fine_width = _fine_width(size)
-    basis = free_unknowns(given.count, *_POSE)
-    state = settle(start, views, Weighting(fine_width, _FINE_SILHOUETTE), basis, [fine_width] * _FINE_STEPS)
+    weighting = Weighting(fine_width, min(_SILHOUETTE, max(_RIM_PX, size.noise / size.pixel) ** 2))
+    state = _settled(start, evidence, views, weighting, [fine_width] * _FINE_STEPS)
     state = state.in_frame_of(given, size.distance)
     return Refinement(
         state,
         before,
-        measure_disagreement(state, views, _reach(size)),
+        evidence.disagreement(state),
         _placement_shift(given, state, views),
         _tolerance(size, views),
         _LARGEST_SHIFT * size.radius,

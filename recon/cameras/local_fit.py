@@ -88,8 +88,9 @@ def _fit_at(
     closeness = torch.exp(-(dx**2 + dy**2))
     windows = _Windows(depth, valid, radius_px)
     # Depth arrives in single precision: a perfectly flat wall still has this much rounding.
-    noise = max(noise, _PRECISION * float(depth.abs().max()))
-    gate = 4 * noise + 2 * radius_px * _typical_step(depth, valid)
+    precision = _PRECISION * float(depth.abs().max())
+    gate = 4 * max(noise, precision) + 2 * radius_px * _typical_step(depth, valid, is_exact=noise < precision)
+    noise = max(noise, precision)
     parts = [_fit_rows(windows, chunk, basis, closeness, gate, noise) for chunk in rows.split(_CHUNK_PIXELS)]
     fitted = torch.cat(parts) if parts else depth.new_zeros(0, 5)
     fitted[:, 1:3] /= radius_px
@@ -138,9 +139,9 @@ def _fit_rows(
     return torch.cat([centre + coefficients[:, :1], coefficients[:, 1:3], spread[:, None], support[:, None]], 1)
 
 
-def _typical_step(depth: Float[Tensor, "h w"], valid: Bool[Tensor, "h w"]) -> float:
-    """Median depth difference between horizontal or vertical neighbours."""
+def _typical_step(depth: Float[Tensor, "h w"], valid: Bool[Tensor, "h w"], *, is_exact: bool = False) -> float:
+    """Median depth difference between neighbours; of exact depth, which has no plateaus, in the steeper direction."""
     across = (depth[:, 1:] - depth[:, :-1]).abs()[valid[:, 1:] & valid[:, :-1]]
     down = (depth[1:] - depth[:-1]).abs()[valid[1:] & valid[:-1]]
-    steps = torch.cat([across, down])
-    return float(steps.median()) if steps.numel() else 0.0
+    parts = [across, down] if is_exact else [torch.cat([across, down])]
+    return max(float(steps.median()) if steps.numel() else 0.0 for steps in parts)

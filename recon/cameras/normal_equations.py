@@ -31,17 +31,35 @@ class Weighting:
 
 
 @dataclass(frozen=True)
+class Derivatives:
+    """Second and first derivatives of a cost by the local steps of all views, over (view, local unknown)."""
+
+    hessian: Float[Tensor, "u u"]
+    gradient: Float[Tensor, " u"]
+
+    def __add__(self, other: "Derivatives") -> "Derivatives":
+        return Derivatives(self.hessian + other.hessian, self.gradient + other.gradient)
+
+
+@dataclass(frozen=True)
 class NormalEquations:
-    """A rig's cost and, for its improvement, second and first derivatives by the local steps of all views.
+    """A rig's cost and its derivatives, by what they come from.
 
     Attributes:
         cost: Mean over all samples and targets, 0 (perfect) to 1.
-        hessian, gradient: Over (view, local unknown).
+        surfaces, outlines: Of distances between surfaces, and to outlines.
+        doubt: Squared sine of the angle between the normals that two views measure at one place, median.
     """
 
     cost: float
-    hessian: Float[Tensor, "u u"]
-    gradient: Float[Tensor, " u"]
+    surfaces: Derivatives
+    outlines: Derivatives
+    doubt: float
+
+    @property
+    def whole(self) -> Derivatives:
+        """Of the cost."""
+        return self.surfaces + self.outlines
 
 
 def point_costs(comparison: Comparison, weighting: Weighting) -> Float[Tensor, "b n"]:
@@ -64,28 +82,52 @@ def measure_cost(state: RigState, views: Views, weighting: Weighting) -> float:
 
 def assemble(state: RigState, views: Views, weighting: Weighting) -> NormalEquations:
     """Sum the robust normal equations over all ordered pairs of views."""
-    count = state.count
-    size = count * LOCAL_COUNT
-    hessian, gradient = state.scales.new_zeros(size, size), state.scales.new_zeros(size)
-    by_view = gradient.view(count, LOCAL_COUNT)
-    points = state.points_camera(views.samples.pixels_px, views.samples.depth)
-    depth = views.samples.depth + state.offsets[:, None]
-    total = state.scales.new_zeros(())
-    for target in range(count):
+    surfaces, outlines = Sums(state, views), Sums(state, views)
+    total, turned = state.scales.new_zeros(()), []
+    for target in range(state.count):
         comparison = compare(state, views, target, weighting.reach)
         costs = point_costs(comparison, weighting)
         total = total + costs.sum() - costs[target].sum()
         weights = _influence(comparison, weighting)
         weights[target] = 0
-        jacobian = _jacobian(state, comparison, points, depth, target)
-        weighted = (jacobian * weights[..., None]).transpose(1, 2)
-        blocks = (weighted @ jacobian).view(count, 2, LOCAL_COUNT, 2, LOCAL_COUNT)
-        sums = (weighted @ comparison.residual[..., None]).view(count, 2, LOCAL_COUNT)
-        _scatter(hessian.view(count, LOCAL_COUNT, count, LOCAL_COUNT), blocks, target)
+        slopes, on_surface = jacobian(state, views, comparison, target), comparison.on_surface
+        surfaces.add(slopes, weights * on_surface, comparison.residual, target)
+        outlines.add(slopes, weights * ~on_surface, comparison.residual, target)
+        turned.append((1 - comparison.facing**2)[on_surface & (weights > 0)])
+    between = torch.cat(turned)
+    doubt = float(between.median()) if between.numel() else 0.0
+    cost = float(total) / _pair_count(state, views)
+    return NormalEquations(cost, surfaces.derivatives(), outlines.derivatives(), doubt)
+
+
+class Sums:
+    """Adds weighted residuals up, target by target, without keeping the rows."""
+
+    def __init__(self, state: RigState, views: Views) -> None:
+        self._count, self._pair_count = state.count, _pair_count(state, views)
+        size = state.count * LOCAL_COUNT
+        self._hessian, self._gradient = state.scales.new_zeros(size, size), state.scales.new_zeros(size)
+
+    def add(
+        self,
+        found: Float[Tensor, "k n 22"],
+        weights: Float[Tensor, "k n"],
+        residual: Float[Tensor, "k n"],
+        target: int,
+    ) -> None:
+        """Add the residuals of all sources against one target, with what ``jacobian`` found."""
+        count = self._count
+        weighted = (found * weights[..., None]).transpose(1, 2)
+        blocks = (weighted @ found).view(count, 2, LOCAL_COUNT, 2, LOCAL_COUNT)
+        sums = (weighted @ residual[..., None]).view(count, 2, LOCAL_COUNT)
+        _scatter(self._hessian.view(count, LOCAL_COUNT, count, LOCAL_COUNT), blocks, target)
+        by_view = self._gradient.view(count, LOCAL_COUNT)
         by_view += sums[:, 0]
         by_view[target] += sums[:, 1].sum(0)
-    pair_count = _pair_count(state, views)
-    return NormalEquations(float(total) / pair_count, hessian / pair_count, gradient / pair_count)
+
+    def derivatives(self) -> Derivatives:
+        """Means over all samples and targets."""
+        return Derivatives(self._hessian / self._pair_count, self._gradient / self._pair_count)
 
 
 def _pair_count(state: RigState, views: Views) -> int:
@@ -99,14 +141,10 @@ def _influence(comparison: Comparison, weighting: Weighting) -> Float[Tensor, "k
     return strength * (comparison.on_surface | comparison.outside) / (1 + ratio) ** 2
 
 
-def _jacobian(
-    state: RigState,
-    comparison: Comparison,
-    points: Float[Tensor, "k n 3"],
-    depth: Float[Tensor, "k n"],
-    target: int,
-) -> Float[Tensor, "k n 22"]:
+def jacobian(state: RigState, views: Views, comparison: Comparison, target: int) -> Float[Tensor, "k n 22"]:
     """Derivatives of the residuals by the source's and then the target's local unknowns."""
+    points = state.points_camera(views.samples.pixels_px, views.samples.depth)
+    depth = views.samples.depth + state.offsets[:, None]
     by_point = comparison.by_point
     cameras_from_target = frames.invert_rigid(state.world_from_camera) @ state.world_from_camera[target]
     by_source = frames.transform_directions(cameras_from_target, by_point)

@@ -36,7 +36,7 @@ class Colours:
 
     def look_up(self, view: int, pixels_px: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n 3"]:
         """Bilinear colours of one view at pixel coordinates, clamped at the border."""
-        return _sample(self.maps[view], pixels_px)
+        return sample(self.maps[view], pixels_px)
 
 
 def gather_colours(images_srgb: list[Float[Tensor, "_h _w 3"]], views: Views) -> Colours:
@@ -47,11 +47,12 @@ def gather_colours(images_srgb: list[Float[Tensor, "_h _w 3"]], views: Views) ->
         shrunk = functional.interpolate(image.movedim(-1, 0)[None], size, mode="area")[0]
         maps.append(shrunk.to(surface.depth))
     pixels_px = views.samples.pixels_px
-    at_samples = [_sample(picture, places[None])[0] for picture, places in zip(maps, pixels_px, strict=True)]
+    at_samples = [sample(picture, places[None])[0] for picture, places in zip(maps, pixels_px, strict=True)]
     return Colours(tuple(maps), torch.stack(at_samples))
 
 
-def _sample(picture: Float[Tensor, "3 h w"], pixels_px: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n 3"]:
+def sample(picture: Float[Tensor, "c h w"], pixels_px: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n c"]:
+    """Bilinear values at pixel coordinates, clamped at the border."""
     size_px = torch.tensor([picture.shape[2], picture.shape[1]], dtype=picture.dtype, device=picture.device)
     grid = (pixels_px / size_px * 2 - 1)[None]
     found: Tensor = functional.grid_sample(picture[None], grid, padding_mode="border", align_corners=False)

@@ -107,7 +107,11 @@ def _is_smooth(
 ) -> Bool[Tensor, "h w"]:
     """Whether every neighbour continues the pixel's own slope, so that bilinear interpolation is sound."""
     smooth = usable.clone()
-    limit = noise + median_step(depth, usable) + 1e-6 * float(depth.abs().max())
+    precision = 1e-6 * float(depth.abs().max())
+    step = median_step(depth, usable)
+    if noise < precision:  # exact depth has no plateaus: a wall may slope down only
+        step = max(step, median_step(depth.T, usable.T))
+    limit = noise + step + precision
     for axis, slope in ((1, slope_x), (0, slope_y)):
         size = depth.shape[axis]
         first, second = (depth.narrow(axis, start, size - 1) for start in (0, 1))

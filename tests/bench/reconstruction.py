@@ -24,7 +24,7 @@ from unittest.mock import patch
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 import torch
-from scoring import Score, Truth, load_result, score
+from scoring import Score, Truth, load_cameras, load_result, score
 from solids import FAULTS, all_scenes, make_captures
 
 import recon
@@ -69,7 +69,8 @@ def run_whole(capture: Capture, truth: Truth, settings: Settings, align: bool) -
         report = recon.reconstruct(capture, Path(folder), settings)
         peak_bytes = _peak_bytes(device)
         textured = load_result(Path(folder) / "nvdiffrec" / "mesh.obj")
-    return score(textured, truth, select_rasterizer(settings.raster, device), device, align), report, peak_bytes
+        found = load_cameras(Path(folder) / "nvdiffrec" / "cameras.json") if align else None
+    return score(textured, truth, select_rasterizer(settings.raster, device), device, found), report, peak_bytes
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """How far a reconstructed mesh is from the truth: distances to an exact solid or mesh, and held-out pictures."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import trimesh
 from scipy.spatial import cKDTree
 
 from recon import frames
+from recon.cameras.rig_state import align_rigid
 from recon.quality.comparison import picture_scores
 from recon.quality.rendering import photograph, surface_on
 from recon.quality.topology import check_mesh
@@ -20,6 +22,8 @@ from recon.scene import TexturedMesh, TriangleMesh, View
 Array = npt.NDArray[np.float64]
 
 SAMPLE_COUNT = 200_000
+UNDECIDED = 1e-3
+"""Motions that distances see less of than this share of what they see of the clearest one."""
 NEAREST_SAMPLES = 8
 """Exact distances are computed to the faces of this many nearest samples."""
 
@@ -34,6 +38,7 @@ class Truth:
         seen_mask: Which of them an input camera sees.
         diagonal_m: Of the true bounding box.
         held_out: Views that the reconstruction never saw.
+        world_from_camera: Where the photographs were taken from.
     """
 
     offsets: Callable[[Array], tuple[Array, Array]]
@@ -41,6 +46,7 @@ class Truth:
     seen_mask: npt.NDArray[np.bool_]
     diagonal_m: float
     held_out: tuple[View, ...]
+    world_from_camera: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -57,10 +63,17 @@ class Score:
     face_count: int
 
 
-def score(textured: TexturedMesh, truth: Truth, raster: Rasterizer, device: torch.device, align: bool = False) -> Score:
-    """Compare a result with the truth; ``align`` moves it rigidly onto the truth first."""
-    if align:
-        textured = replace(textured, mesh=aligned(textured.mesh, truth))
+def score(
+    textured: TexturedMesh,
+    truth: Truth,
+    raster: Rasterizer,
+    device: torch.device,
+    world_from_camera: torch.Tensor | None = None,
+) -> Score:
+    """Compare a result with the truth; given the cameras that it found, first move it rigidly onto the truth."""
+    if world_from_camera is not None:
+        moved = moved_with_cameras(textured.mesh, world_from_camera, truth)
+        textured = replace(textured, mesh=aligned(moved, truth))
     samples = sample_mesh(textured.mesh, SAMPLE_COUNT)
     accuracy_m = np.abs(truth.offsets(samples)[0])
     completeness_m = MeshDistance(textured.mesh)(truth.samples_world)
@@ -86,10 +99,31 @@ def _held_out_scores(
     return {name: float(np.mean([item[name] for item in scores])) for name in ("psnr_db", "ssim")} if scores else {}
 
 
+def moved_with_cameras(mesh: TriangleMesh, world_from_camera: torch.Tensor, truth: Truth) -> TriangleMesh:
+    """Move a mesh by the motion that brings its cameras to where they stood.
+
+    It is what nobody can know when cameras are stated wrong, and says how a ball is turned, which its shape does not.
+    """
+    points = torch.from_numpy(truth.samples_world[:: max(1, len(truth.samples_world) // 1000)])
+    seen = frames.transform_points(
+        frames.invert_rigid(truth.world_from_camera), points.expand(len(world_from_camera), -1, 3)
+    )
+    placed = frames.transform_points(world_from_camera, seen)
+    truth_from_found = align_rigid(placed.flatten(0, 1), points.repeat(len(world_from_camera), 1))
+    moved = frames.transform_points(truth_from_found, mesh.positions_world.double().cpu())
+    return TriangleMesh(moved.to(mesh.positions_world), mesh.faces)
+
+
+def load_cameras(path: Path) -> torch.Tensor:
+    """The (k, 4, 4) ``world_from_camera`` of a ``cameras.json``."""
+    matrices = [frame["transform_matrix"] for frame in json.loads(path.read_text(encoding="utf-8"))["frames"]]
+    return torch.tensor(matrices, dtype=torch.float64) @ frames.CAMERA_GL_FROM_CAMERA.double()
+
+
 def aligned(mesh: TriangleMesh, truth: Truth, step_count: int = 20) -> TriangleMesh:
     """Move a mesh rigidly until the squared distances of its samples from the truth are least (Gauss-Newton).
 
-    Cameras that are all wrong by the same motion give a right shape in another place, which nobody can know.
+    What the shape leaves undecided, such as a turn of a solid of revolution, stays as it is.
     """
     start = sample_mesh(mesh, SAMPLE_COUNT // 10)
     rotation, shift = torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
@@ -99,10 +133,12 @@ def aligned(mesh: TriangleMesh, truth: Truth, step_count: int = 20) -> TriangleM
         scale = 3 * np.median(np.abs(distance_m)) + 1e-9
         weight = np.exp(-((distance_m / scale) ** 2) / 2)[:, None]
         centred = points - points.mean(0)
-        rows = np.concatenate([np.cross(centred, normals), normals], 1)
-        matrix = rows.T @ (weight * rows)
-        matrix += 1e-6 * np.diag(np.diag(matrix))  # a solid of revolution leaves a turn undecided
-        step = torch.from_numpy(-np.linalg.solve(matrix, rows.T @ (weight[:, 0] * distance_m)))
+        radius_m = np.sqrt((centred**2).sum(1).mean())
+        rows = np.concatenate([np.cross(centred, normals) / radius_m, normals], 1)
+        decided, motions = np.linalg.eigh(rows.T @ (weight * rows))
+        motions, decided = (item[..., decided > UNDECIDED * decided[-1]] for item in (motions, decided))
+        pull = motions.T @ (rows.T @ (weight[:, 0] * distance_m)) / decided
+        step = torch.from_numpy(-(motions @ pull) / np.repeat([radius_m, 1.0], 3))
         turn = frames.rotation_from_vector(step[:3])
         centre = torch.from_numpy(points.mean(0))
         rotation, shift = turn @ rotation, turn @ (shift - centre) + centre + step[3:]

@@ -9,6 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import torch
 from scoring import SAMPLE_COUNT, Truth
 
 import scenes
@@ -61,9 +62,10 @@ def make_captures(
     for name in names:
         inputs, held_out, samples, seen = pickle.loads(_cache_file(cache, name, size_px, view_count).read_bytes())
         scene = all_scenes()[name]
-        truth = Truth(partial(_offsets, scene), samples, seen, scene.diagonal_m, held_out)
+        cameras = ring_cameras(scene, size_px, view_count)
+        poses = torch.stack([camera.world_from_camera for camera in cameras])
+        truth = Truth(partial(_offsets, scene), samples, seen, scene.diagonal_m, held_out, poses)
         for variant in variants:
-            cameras = ring_cameras(scene, size_px, view_count)
             made[name, variant] = scenes.capture_of(scene, cameras, inputs, FAULTS[variant]), truth
     return made
 

@@ -62,13 +62,13 @@ def test_cost_does_not_see_the_common_motion(rig: tuple[RigState, Views]) -> Non
     moved = RigState(motion @ state.world_from_camera, state.scales, state.offsets, state.focal_px, state.principal_px)
     first, second = (assemble(item, views, Weighting(0.01)) for item in (state, moved))
     assert second.cost == pytest.approx(first.cost, abs=1e-9)
-    assert torch.allclose(first.hessian, second.hessian, atol=1e-7)
+    assert torch.allclose(first.whole.hessian, second.whole.hessian, atol=1e-7)
 
 
 def test_hessian_is_symmetric_and_positive(rig: tuple[RigState, Views]) -> None:
     """Normal equations can be solved: symmetric, no negative curvature."""
     state, views = rig
-    hessian = assemble(state, views, Weighting(0.01)).hessian
+    hessian = assemble(state, views, Weighting(0.01)).whole.hessian
     assert torch.allclose(hessian, hessian.T, atol=1e-12)
     assert torch.linalg.eigvalsh(hessian).min() > -1e-10
 

@@ -53,3 +53,13 @@ def test_view_without_surface_cannot_be_sampled() -> None:
     surface = make_surface(torch.ones(16, 16, dtype=torch.float64), nothing, signed_distance_px(nothing.double()), 1e-4)
     with pytest.raises(ValueError, match="no usable surface"):
         draw_samples([surface], 10, 0)
+
+
+def test_a_wall_that_slopes_in_one_direction_only_is_usable() -> None:
+    """Exact depth that is the same along every row: no neighbour differs across, yet there is a surface."""
+    rows = 0.5 + 0.002 * torch.arange(48, dtype=torch.float64)
+    for depth in (rows[:, None].expand(48, 48), rows[None].expand(48, 48)):
+        valid = torch.ones(48, 48, dtype=torch.bool)
+        surface = make_surface(depth.clone(), valid, torch.ones(48, 48), 0.0)
+        assert float(surface.usable.double().mean()) > 0.8
+        assert torch.allclose(surface.depth[surface.usable], depth[surface.usable], atol=1e-6)

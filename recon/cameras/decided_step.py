@@ -1,0 +1,78 @@
+"""Steps of cameras along what the views decide; what they leave open stays where the given cameras put it.
+
+A ball looks alike however it is turned, and noise then turns it at will.  Motions are compared by how far they move the
+object's points, and along each of them the evidence of the surfaces is weighed against what wrong normals alone would
+pretend.  The idea of treating degenerate directions apart is Zhang, Kaess and Singh's (2016).
+"""
+
+import torch
+
+from recon import frames
+from recon.arrays import Float, Tensor
+from recon.cameras.agreement import Views
+from recon.cameras.normal_equations import Derivatives, NormalEquations
+from recon.cameras.rig_state import LOCAL_COUNT, RigState
+
+_PRETENCE = 4.0
+"""Surfaces count along motions of which they say more than this times what normals of the typical error pretend: around
+noisy solids, motions that depth cannot see showed up to 2.7 times as much, most others more than 10 times."""
+_HOLD = 0.03
+"""Given cameras weigh this part of the pretence: enough where nothing else speaks."""
+_FLOOR = 1e-6
+_POSE_COUNT = 6
+
+
+def decided_step(
+    equations: NormalEquations, colours: Derivatives | None, state: RigState, given: RigState, views: Views
+) -> Float[Tensor, "k 11"]:
+    """The Gauss-Newton step of all poses.
+
+    Normals that are wrong by a sine s see a share s^2 of a motion along the surface, whatever the truth is: evidence of
+    the surfaces below that size is pretence and left out, so that outlines and colours decide, or else the given
+    cameras.
+
+    Args:
+        equations: Of all unknowns.
+        colours: What the photographs add; None when they are not compared.
+        state: Where the cameras are.
+        given: Where they were said to be.
+        views: Their points measure motions.
+    """
+    metric, pull = _displacement(state, given, views)
+    whiten = torch.linalg.inv(torch.linalg.cholesky(metric))
+    surfaces, others = (_of_poses(item, state.count, whiten) for item in (equations.surfaces, equations.outlines))
+    if colours is not None:
+        others += _of_poses(colours, state.count, whiten)
+    evidence, motions = torch.linalg.eigh(surfaces.hessian)
+    pretence = max(equations.doubt, _FLOOR) * evidence.mean()
+    seen = motions[:, evidence > _PRETENCE * pretence]
+    hold = _HOLD * pretence
+    hessian = seen @ seen.T @ surfaces.hessian @ seen @ seen.T + others.hessian
+    gradient = seen @ (seen.T @ surfaces.gradient) + others.gradient
+    held = hessian + hold * torch.eye(len(hessian), dtype=hessian.dtype, device=hessian.device)
+    along = -torch.linalg.solve(held, gradient + hold * (whiten @ pull))
+    step = state.scales.new_zeros(state.count, LOCAL_COUNT)
+    step[:, :_POSE_COUNT] = (whiten.T @ along).view(state.count, _POSE_COUNT)
+    return step
+
+
+def _of_poses(derivatives: Derivatives, count: int, whiten: Float[Tensor, "p p"]) -> Derivatives:
+    """By poses alone, in coordinates in which all steps of one length move the points equally far."""
+    local = (count, LOCAL_COUNT)
+    hessian = derivatives.hessian.view(*local, *local)[:, :_POSE_COUNT, :, :_POSE_COUNT].reshape(whiten.shape)
+    gradient = derivatives.gradient.view(local)[:, :_POSE_COUNT].reshape(-1)
+    return Derivatives(whiten @ hessian @ whiten.T, whiten @ gradient)
+
+
+def _displacement(state: RigState, given: RigState, views: Views) -> tuple[Float[Tensor, "p p"], Float[Tensor, " p"]]:
+    """Second and first derivatives of half the mean squared distance of the points from their given places."""
+    points = state.points_camera(views.samples.pixels_px, views.samples.depth)
+    given_from_state = frames.invert_rigid(given.world_from_camera) @ state.world_from_camera
+    moved = (frames.transform_points(given_from_state, points) - points) @ given_from_state[:, :3, :3]
+    axes = torch.eye(3, dtype=points.dtype, device=points.device).expand(*points.shape, 3)
+    turns = torch.linalg.cross(points[..., None, :].expand_as(axes), axes)
+    by_pose = torch.cat([turns, axes], -1).flatten(1, 2)
+    share = 1 / (state.count * points.shape[1])
+    blocks = share * by_pose.transpose(1, 2) @ by_pose
+    pull = share * (by_pose.transpose(1, 2) @ moved.flatten(1)[..., None])
+    return torch.block_diag(*blocks), pull.flatten()
