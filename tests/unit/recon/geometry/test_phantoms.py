@@ -1,6 +1,7 @@
 """Pieces that no view saw."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -33,6 +34,7 @@ def without_depth_of(observations: Observations, hidden: torch.Tensor) -> Observ
     )
 
 
+@cache
 def sphere() -> tuple[TriangleMesh, Observations]:
     observations = geometry_scenes.observed("sphere")
     return geometry_scenes.built(observations, 2000), observations
