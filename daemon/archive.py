@@ -20,7 +20,7 @@ _ENCRYPTED_FLAG = 1
 DAMAGE = (
     zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError, OverflowError, struct.error, zlib.error
 )  # fmt: skip
-"""All that zipfile raises on damaged bytes."""
+"""All that zipfile raises on damaged bytes: NotImplementedError where they name a method or version that it lacks."""
 PLAIN_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 ARCHIVE_SUFFIXES = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 
