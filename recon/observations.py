@@ -75,7 +75,7 @@ def observe(capture: Capture, device: torch.device, denoise: str = "auto") -> Ob
     depth, mask = _stacked_depth(capture, height_px, width_px)
     depth, mask = depth.to(device), mask.to(device) & (alpha > 0.5)
     pixel_m = _pixel_width_m(depth, mask, cameras)
-    mask = mask & _within_outlines(depth, cameras, silhouette_px)
+    mask = _within_outlines(depth, mask, cameras, silhouette_px)
     noise_m = depth_noise_m(depth, mask, pixel_m)
     if denoise == "on" or (denoise == "auto" and noise_m > 0.25 * pixel_m):
         depth, mask = smooth_depth(depth, mask, noise_m, pixel_m)
@@ -86,23 +86,26 @@ def observe(capture: Capture, device: torch.device, denoise: str = "auto") -> Ob
 
 
 def _within_outlines(
-    depth_z_m: Float[Tensor, "k h w"], cameras: CameraBatch, silhouette_px: Float[Tensor, "k h w"]
+    depth_z_m: Float[Tensor, "k h w"],
+    mask: Bool[Tensor, "k h w"],
+    cameras: CameraBatch,
+    silhouette_px: Float[Tensor, "k h w"],
 ) -> Bool[Tensor, "k h w"]:
-    """Whether each measured point lies within every other view's outline, or nearly so.
+    """The measured points that lie within every other view's outline, or nearly so.
 
     What does not is no part of the object: a sensor that blends the object's rim with the background far behind it
     puts points there, and in the fused field each would carve away what it passes through.
     """
     size_px = torch.tensor([cameras.width_px, cameras.height_px], device=depth_z_m.device)
-    farthest_px = torch.full_like(depth_z_m, -torch.inf)
+    kept = mask.clone()
     for view_index, points_world in enumerate(cameras.unproject(depth_z_m)):
-        pixels_px, other_z_m = cameras.project(points_world.flatten(0, 1))
+        pixels_px, other_z_m = cameras.project(points_world[mask[view_index]])
         outside_px = torch.nn.functional.grid_sample(
             silhouette_px[:, None], (pixels_px / size_px * 2 - 1)[:, None], align_corners=False
         )[:, 0, 0]
         is_within = ((pixels_px > 0.5) & (pixels_px < size_px - 0.5)).all(-1) & (other_z_m > 0)
-        farthest_px[view_index] = torch.where(is_within, outside_px, -torch.inf).amax(0).view_as(depth_z_m[0])
-    return farthest_px < STRAY_PX
+        kept[view_index][mask[view_index]] = ~(is_within & (outside_px >= STRAY_PX)).any(0)
+    return kept
 
 
 def _pixel_width_m(depth_z_m: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"], cameras: CameraBatch) -> float:
