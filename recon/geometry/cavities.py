@@ -80,6 +80,7 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     if not is_open.any():
         return nothing
     depth = _distance_to((is_measured & ~is_free) | np.isposinf(thickness), seen.distance)
+    depth = torch.where(seen.is_free, depth, torch.minimum(depth, -seen.distance))  # gaps in what was measured
     thinnest = THINNEST_NOISY_WALL if observations.has_noise else THINNEST_WALL
     wall = torch.from_numpy(thickness[is_open]).to(depth).clamp_min(thinnest)
     opening = torch.from_numpy(np.argwhere(is_open)).to(depth.device)

@@ -49,11 +49,12 @@ def test_a_bowl_is_hollow_though_its_floor_was_not_seen(monkeypatch: pytest.Monk
     mesh = built()
     with monkeypatch.context() as patched:
         patched.setattr(build, "continue_cavities", nothing_continued)
-        drum = built(64)
+        drum = built(128)
     true_volume_m3 = np.pi * (0.1**2 * 0.09 - 0.092**2 * 0.082)
     geometry_scenes.assert_closed_manifold(mesh)
+    assert geometry_scenes.as_trimesh(mesh).euler_number == 2  # no hole in its wall
     assert geometry_scenes.error_m("bowl", mesh).mean() < geometry_scenes.error_m("bowl", drum).mean() / 3
-    assert geometry_scenes.as_trimesh(drum).volume > 1.9 * true_volume_m3
+    assert geometry_scenes.as_trimesh(drum).volume > 2 * true_volume_m3
     assert geometry_scenes.as_trimesh(mesh).volume == pytest.approx(true_volume_m3, rel=0.2)
 
 
@@ -66,7 +67,7 @@ def test_what_is_continued_lies_in_the_cavity() -> None:
     offset = positions - scene.centre_world
     assert len(positions) > 500
     assert scene.signed_distance_m(positions).min() > -1.5 * grid.spacing_m
-    assert np.hypot(offset[:, 0], offset[:, 1]).max() < 0.1 + 1e-6
+    assert np.hypot(offset[:, 0], offset[:, 1]).max() < 0.1
     assert offset[:, 2].max() < 0.045 + grid.spacing_m
 
 
