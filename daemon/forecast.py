@@ -70,9 +70,7 @@ def time_left(past_s: Sequence[float], elapsed_s: float, fraction: float) -> Est
     return Estimate(elapsed_s / fraction - elapsed_s) if fraction > FIRST_FRACTION else None
 
 
-def queue_ends(
-    workers_free: Sequence[Estimate | None], durations: Sequence[Estimate | None]
-) -> list[Estimate | None]:
+def queue_ends(workers_free: Sequence[Estimate | None], durations: Sequence[Estimate | None]) -> list[Estimate | None]:
     """When each queued job ends, if every free worker takes the next one.
 
     Args:

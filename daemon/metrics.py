@@ -43,9 +43,7 @@ class Metrics:
         self._ledger = ledger
         self._registry = registry = CollectorRegistry()
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each; nobody asks for them
-        self._ended = Counter(
-            "meshdrop_jobs_ended_total", "Jobs that ended", ["outcome", "model"], registry=registry
-        )
+        self._ended = Counter("meshdrop_jobs_ended_total", "Jobs that ended", ["outcome", "model"], registry=registry)
         self._errors = Counter("meshdrop_errors_total", "Failed jobs by error code", ["code"], registry=registry)
         self._job_s = self._histogram("meshdrop_job_seconds", "From the start of an attempt to its outcome", "model")
         self._stage_s = self._histogram("meshdrop_stage_seconds", "Time in one stage", "model", "stage")

@@ -1,6 +1,6 @@
 """Write docs/api.md from the docstrings of the public names, so that the two cannot differ.
 
-    python docs/generate_api.py
+Run it as ``python docs/generate_api.py`` after a change.
 """
 
 import inspect

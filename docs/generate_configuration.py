@@ -1,6 +1,6 @@
 """Write docs/configuration.md from the configuration's own source, so that the two cannot differ.
 
-    python docs/generate_configuration.py
+Run it as ``python docs/generate_configuration.py`` after a change.
 """
 
 import ast

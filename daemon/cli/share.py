@@ -17,9 +17,7 @@ from daemon.share import AREAS, ShareLock, check_share, create_share
 GRADE_STYLES = {"ok": "green", "note": "yellow", "bad": "bold red"}
 
 
-def init(
-    root: Annotated[Path, typer.Argument(help="The folder to export to users.")], as_json: AsJson = False
-) -> None:
+def init(root: Annotated[Path, typer.Argument(help="The folder to export to users.")], as_json: AsJson = False) -> None:
     """Make a share.
 
     That is the folders inbox, done and failed, and a sentinel file that proves that the share is mounted.  What is

@@ -32,6 +32,11 @@ def test_ruff() -> None:
     check(str(SCRIPTS / "ruff"), "check", ".")
 
 
+def test_formatting() -> None:
+    """Every source, and every Python example in a document, is laid out as the formatter lays it out."""
+    check(str(SCRIPTS / "ruff"), "format", "--check", ".")
+
+
 @pytest.mark.parametrize("script", ["tests/run", ".ci/run", "examples/install", "examples/demo"])
 def test_shell_scripts_parse(script: str) -> None:
     """The entry scripts are valid bash."""
