@@ -2,17 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 
 from recon import frames
 from recon.arrays import Float, Tensor
-from recon.cameras.agreement import Views, make_views
-from recon.cameras.colour_equations import BlurredColours, assemble_colours, blur_colours
+from recon.cameras.agreement import Views, compare_all, make_views
+from recon.cameras.colour_equations import BlurredColours, ColourSums, blur_colours
 from recon.cameras.decided_step import decided_step
-from recon.cameras.normal_equations import Weighting, assemble
+from recon.cameras.normal_equations import DistanceSums, Weighting
 from recon.cameras.patches import Colours, gather_colours
 from recon.cameras.preparation import (
     ObjectSize,
@@ -157,12 +157,16 @@ class Evidence:
     views: Views
     colours: Colours | None
     size: ObjectSize
+    _blurred: dict[int, BlurredColours] = field(default_factory=dict)
 
     def blurred(self, width: float, views: Views) -> BlurredColours | None:
-        """The photographs for residuals of a width, at the samples of ``views``."""
+        """The photographs for residuals of a width, at the samples of ``views``, the first of all; each blur once."""
         if self.colours is None:
             return None
-        return blur_colours(self.colours, views, 2.0 ** max(0, round(math.log2(_BLUR * width / self.size.pixel))))
+        blur_px = 2 ** max(0, round(math.log2(_BLUR * width / self.size.pixel)))
+        if blur_px not in self._blurred:
+            self._blurred[blur_px] = blur_colours(self.colours, self.views, blur_px)
+        return self._blurred[blur_px].fewer(views.samples.depth.shape[1])
 
     def disagreement(self, state: RigState) -> Disagreement:
         """How far the views disagree if the cameras are these."""
@@ -195,15 +199,16 @@ def _settled(
     state: RigState, evidence: Evidence, views: Views, weighting: Weighting, widths: Sequence[float]
 ) -> RigState:
     """One Gauss-Newton step per width, whatever the cost does (see ``adjust.settle``)."""
-    colours, last = None, 0.0
     for width in widths:
-        if width != last:
-            colours, last = evidence.blurred(width, views), width
-        now = replace(weighting, width=width)
-        seen = None
-        if colours is not None:
-            seen = assemble_colours(state, views, colours, now.reach, evidence.size.pixel)
-        state = state.moved(decided_step(assemble(state, views, now), seen, state, evidence.given, views))
+        now, colours = replace(weighting, width=width), evidence.blurred(width, views)
+        distances = DistanceSums(state, views, now)
+        photographs = None if colours is None else ColourSums(state, views, colours, evidence.size.pixel)
+        for pairs, comparison in compare_all(state, views, now.reach):
+            distances.add(pairs, comparison)
+            if photographs is not None:
+                photographs.add(pairs, comparison)
+        seen = None if photographs is None else photographs.derivatives()
+        state = state.moved(decided_step(distances.equations(), seen, state, evidence.given, views))
     return state
 
 
