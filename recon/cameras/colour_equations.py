@@ -49,11 +49,24 @@ class BlurredColours:
         return replace(self, at_samples=self.at_samples[:, :count])
 
 
-def blur_colours(colours: Colours, views: Views, blur_px: int) -> BlurredColours:
-    """Blur every photograph inside its object's outline by a Gaussian of this standard deviation.
+class ColourPyramid:
+    """Photographs blurred as comparisons ask for, each blur once and on a grid as coarse as itself.
 
-    What such a blur leaves is kept on a grid as coarse as the blur (Burt and Adelson's pyramid, 1983).
+    A pyramid as Burt and Adelson's (1983).
     """
+
+    def __init__(self, colours: Colours, views: Views) -> None:
+        self._colours, self._views = colours, views
+        self._levels: dict[int, BlurredColours] = {}
+
+    def level(self, blur_px: int) -> BlurredColours:
+        """Blurred inside each object's outline by a Gaussian of this standard deviation, a power of two."""
+        if blur_px not in self._levels:
+            self._levels[blur_px] = _blur(self._colours, self._views, blur_px)
+        return self._levels[blur_px]
+
+
+def _blur(colours: Colours, views: Views, blur_px: int) -> BlurredColours:
     insides = [surface.outside_px < 0 for surface in views.surfaces]
     blurred = (_blurred(picture, inside, blur_px) for picture, inside in zip(colours.maps, insides, strict=True))
     maps = PixelMaps.stacked(list(blurred))
@@ -172,18 +185,17 @@ def _robust_differences(
     return _Differences(residual, weights, deviation)
 
 
-def _deviation(
-    residual: Float[Tensor, "b n c"], matched: Bool[Tensor, "b n"], pairs: Pairs
-) -> Float[Tensor, " t"]:
+def _deviation(residual: Float[Tensor, "b n c"], matched: Bool[Tensor, "b n"], pairs: Pairs) -> Float[Tensor, " t"]:
     """Robust standard deviation of what was matched, for each target; 0 where nothing was."""
     magnitude = torch.where(matched[..., None], residual.abs(), math.nan)
     return _DEVIATION * magnitude.reshape(pairs.target_count, -1).nanmedian(1).values.nan_to_num()
 
 
 def _without_exposure(sums: Float[Tensor, "b 3 8 8"]) -> Float[Tensor, "b 3 7 7"]:
-    """Sums of products when the exposure of each pair follows the cameras (variable projection, Golub and Pereyra 1973).
+    """Sums of products when the exposure of each pair follows the cameras (variable projection).
 
-    The first column, a colour, is what an exposure changes: what it explains of the others is taken off them.
+    The first column, a colour, is what an exposure changes: what it explains of the others is taken off them (Golub and
+    Pereyra 1973).
     """
     shared = sums[..., 1:, :1]
     return sums[..., 1:, 1:] - shared @ shared.transpose(-1, -2) / sums[..., :1, :1].clamp_min(1e-9)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -10,7 +10,7 @@ import torch
 from recon import frames
 from recon.arrays import Float, Tensor
 from recon.cameras.agreement import Views, compare_all, make_views
-from recon.cameras.colour_equations import BlurredColours, ColourSums, blur_colours
+from recon.cameras.colour_equations import BlurredColours, ColourPyramid, ColourSums
 from recon.cameras.decided_step import decided_step
 from recon.cameras.normal_equations import DistanceSums, Weighting
 from recon.cameras.patches import Colours, gather_colours
@@ -155,18 +155,15 @@ class Evidence:
 
     given: RigState
     views: Views
-    colours: Colours | None
+    colours: ColourPyramid | None
     size: ObjectSize
-    _blurred: dict[int, BlurredColours] = field(default_factory=dict)
 
     def blurred(self, width: float, views: Views) -> BlurredColours | None:
-        """The photographs for residuals of a width, at the samples of ``views``, the first of all; each blur once."""
+        """The photographs for residuals of a width, at the samples of ``views``, the first of all."""
         if self.colours is None:
             return None
-        blur_px = 2 ** max(0, round(math.log2(_BLUR * width / self.size.pixel)))
-        if blur_px not in self._blurred:
-            self._blurred[blur_px] = blur_colours(self.colours, self.views, blur_px)
-        return self._blurred[blur_px].fewer(views.samples.depth.shape[1])
+        level = self.colours.level(2 ** max(0, round(math.log2(_BLUR * width / self.size.pixel))))
+        return level.fewer(views.samples.depth.shape[1])
 
     def disagreement(self, state: RigState) -> Disagreement:
         """How far the views disagree if the cameras are these."""
@@ -181,7 +178,8 @@ def refine_poses(given: RigState, views: Views, colours: Colours | None) -> Refi
     above all, stays as it was given.  Cameras that agree already are only tried at the last width first: if that moves
     nothing, nothing is wrong.
     """
-    evidence = Evidence(given, views, colours, measure_size(given, views))
+    pyramid = None if colours is None else ColourPyramid(colours, views)
+    evidence = Evidence(given, views, pyramid, measure_size(given, views))
     size = evidence.size
     fine_width = _fine_width(size)
     before = evidence.disagreement(given)

@@ -85,9 +85,7 @@ def point_costs(comparison: Comparison, weighting: Weighting) -> Float[Tensor, "
 
 def measure_cost(state: RigState, views: Views, weighting: Weighting) -> float:
     """The robust cost alone: mean over all samples and all other views."""
-    costs = [
-        point_costs(comparison, weighting).sum() for _, comparison in compare_all(state, views, weighting.reach)
-    ]
+    costs = [point_costs(comparison, weighting).sum() for _, comparison in compare_all(state, views, weighting.reach)]
     return float(torch.stack(costs).sum()) / pair_count(state, views)
 
 
@@ -113,12 +111,12 @@ class DistanceSums:
         self._state, self._views, self._weighting = state, views, weighting
         self._surfaces, self._outlines = PairSums(), PairSums()
         self._costs: list[Float[Tensor, ""]] = []
-        self._turned: list[Float[Tensor, "b n"]] = []
+        self._turned: list[Float[Tensor, " m"]] = []
 
     def add(self, pairs: Pairs, comparison: Comparison) -> None:
         """Add the residuals of some pairs of views."""
         self._costs.append(point_costs(comparison, self._weighting).sum())
-        self._turned.append(torch.where(comparison.on_surface, 1 - comparison.facing**2, math.nan))
+        self._turned.append(torch.where(comparison.on_surface, 1 - comparison.facing**2, math.nan).flatten())
         slopes = [pose_slopes(comparison.points, comparison.by_point)]
         if comparison.by_target is not None:
             slopes += [self._by_source(pairs, comparison), comparison.by_target]
@@ -131,7 +129,7 @@ class DistanceSums:
     def equations(self) -> NormalEquations:
         """Means over all samples and targets."""
         count = pair_count(self._state, self._views)
-        doubt, cost = torch.stack([torch.cat([item.flatten() for item in self._turned]).nanmedian(), torch.stack(self._costs).sum()]).tolist()
+        cost, doubt = float(torch.stack(self._costs).sum()), float(torch.cat(self._turned).nanmedian())
         surfaces, outlines = (sums.derivatives(self._state.count, count) for sums in (self._surfaces, self._outlines))
         return NormalEquations(cost / count, surfaces, outlines, 0.0 if math.isnan(doubt) else doubt)
 
