@@ -153,7 +153,7 @@ def compare_all(
     points = state.points_camera(views.samples.pixels_px, views.samples.depth)
     normals = camera_normals(state, views.samples)
     rows_per_target = max(1, state.count - 1) * points.shape[1]
-    most = _ROWS_AT_ONCE.get(points.device.type, _ROWS_AT_ONCE["cuda"]) // rows_per_target
+    most = _ROWS_AT_ONCE[points.device.type] // rows_per_target
     for first, last in views.maps.spans(most):
         pairs = _pairs(state, first, last)
         sources = Sources(points[pairs.sources], normals[pairs.sources], pairs.target_from_source)

@@ -13,7 +13,8 @@ from recon.arrays import Float, Tensor
 from recon.cameras.agreement import Views, compare_all, make_views
 from recon.cameras.colour_equations import BlurredColours, ColourPyramid, ColourSums, colour_differences
 from recon.cameras.normal_equations import Derivatives
-from recon.cameras.patches import gather_colours
+from recon.cameras.patches import Colours, gather_colours
+from recon.cameras.pixel_maps import read
 from recon.cameras.preparation import make_surfaces, measure_size, state_from_cameras
 from recon.cameras.rig_state import LOCAL_COUNT, POSE_COUNT, RigState
 from recon.cameras.surfaces import draw_samples
@@ -85,6 +86,22 @@ def test_exposures_make_no_difference(gains: list[float]) -> None:
     """Whatever the exposure of each view, the step is the same."""
     wrong, step = turned(ball()[1], 1.5)
     assert turn_back(equations(wrong, gains), step) == pytest.approx(turn_back(equations(wrong), step), abs=0.01)
+
+
+@settings(max_examples=10, deadline=None)
+@given(blur_px=st.sampled_from([1, 2, 4]), slope=st.floats(0.001, 0.01))
+def test_blurs_keep_what_is_even(blur_px: int, slope: float) -> None:
+    """A colour that rises evenly to the right is the same in every level, and so is its rise, away from the outline."""
+    views = ball()[2]
+    across = torch.arange(96, dtype=torch.float64).expand(96, 96) + 0.5
+    pictures = Colours(tuple((slope * across).expand(3, 96, 96) for _ in views.surfaces), torch.zeros(6, 1, 3))
+    level = ColourPyramid(pictures, views).level(blur_px)
+    middle_px = torch.full((6, 1, 2), 48.0, dtype=torch.float64)
+    for first, last in level.maps.spans(6):
+        found = read(level.maps.of(first, last), middle_px[first:last] / level.shrink)
+        assert torch.allclose(found[..., :3], torch.tensor(48.0 * slope), atol=0.05 * slope)
+        assert torch.allclose(found[..., 3:6], torch.tensor(slope), rtol=0.02)
+        assert found[..., 6:].abs().max() < 0.02 * slope
 
 
 def test_flat_colours_say_nothing() -> None:
