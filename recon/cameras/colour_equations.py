@@ -133,7 +133,7 @@ class ColourSums:
 
     def derivatives(self) -> Derivatives:
         """Means over all samples and targets, by poses."""
-        return self._sums.derivatives(self._state.count, pair_count(self._state, self._views))
+        return self._sums.derivatives(self._state.count, pair_count(self._state, self._views))[0]
 
     def _slopes(self, pairs: Pairs, comparison: Comparison, rises: Float[Tensor, "b n 6"]) -> Float[Tensor, "b n 3 6"]:
         """Derivatives of the differences of all channels by the poses, in the target's frame."""

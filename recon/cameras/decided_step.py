@@ -44,10 +44,10 @@ def decided_step(
         others += _whitened(colours, whiten)
     evidence, motions = torch.linalg.eigh(surfaces.hessian)
     pretence = max(equations.doubt, _FLOOR) * evidence.mean()
-    seen = motions[:, evidence > _PRETENCE * pretence]
+    is_seen = evidence > _PRETENCE * pretence
     hold = _HOLD * pretence
-    hessian = seen @ seen.T @ surfaces.hessian @ seen @ seen.T + others.hessian
-    gradient = seen @ (seen.T @ surfaces.gradient) + others.gradient
+    hessian = motions @ (motions * is_seen * evidence).T + others.hessian
+    gradient = motions @ (is_seen * (motions.T @ surfaces.gradient)) + others.gradient
     held = hessian + hold * torch.eye(len(hessian), dtype=hessian.dtype)
     along = -torch.linalg.solve(held, gradient + hold * (whiten @ pull))
     step = state.scales.new_zeros(state.count, LOCAL_COUNT)

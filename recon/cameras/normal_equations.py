@@ -109,7 +109,7 @@ class DistanceSums:
 
     def __init__(self, state: RigState, views: Views, weighting: Weighting) -> None:
         self._state, self._views, self._weighting = state, views, weighting
-        self._surfaces, self._outlines = PairSums(), PairSums()
+        self._sums = PairSums()
         self._costs: list[Float[Tensor, ""]] = []
         self._turned: list[Float[Tensor, " m"]] = []
 
@@ -123,14 +123,14 @@ class DistanceSums:
         rows = torch.cat([*slopes, comparison.residual[..., None]], -1)
         ratio = (comparison.residual / self._weighting.width) ** 2
         influence = 1 / (1 + ratio) ** 2
-        self._surfaces.add(pairs, products(rows, influence * comparison.on_surface))
-        self._outlines.add(pairs, products(rows, self._weighting.silhouette * influence * comparison.outside))
+        on_surface = products(rows, influence * comparison.on_surface)
+        self._sums.add(pairs, on_surface, products(rows, self._weighting.silhouette * influence * comparison.outside))
 
     def equations(self) -> NormalEquations:
         """Means over all samples and targets."""
         count = pair_count(self._state, self._views)
         cost, doubt = float(torch.stack(self._costs).sum()), float(torch.cat(self._turned).nanmedian())
-        surfaces, outlines = (sums.derivatives(self._state.count, count) for sums in (self._surfaces, self._outlines))
+        surfaces, outlines = self._sums.derivatives(self._state.count, count)
         return NormalEquations(cost / count, surfaces, outlines, 0.0 if math.isnan(doubt) else doubt)
 
     def _by_source(self, pairs: Pairs, comparison: Comparison) -> Float[Tensor, "b n 5"]:
@@ -161,51 +161,55 @@ def products(rows: Float[Tensor, "*pairs n c"], weights: Float[Tensor, "*pairs n
 
 
 class PairSums:
-    """Sums of products for every pair of views, by what both have in common: turned into derivatives at the end."""
+    """Sums of products for every pair of views, by what both have in common: turned into derivatives at the end.
+
+    All that is done where the rows are; many small products are slow on a host of many cores.
+    """
 
     def __init__(self) -> None:
         self._pairs: list[Pairs] = []
-        self._products: list[Float[Tensor, "b c c"]] = []
+        self._products: list[Float[Tensor, "q b c c"]] = []
 
-    def add(self, pairs: Pairs, found: Float[Tensor, "b c c"]) -> None:
-        """Add sums over rows of (pose slopes in the target's frame, slopes by both lenses if any, residual)."""
+    def add(self, pairs: Pairs, *found: Float[Tensor, "b c c"]) -> None:
+        """Add sums over rows of (pose slopes in the target's frame, slopes by both lenses if any, residual).
+
+        Each of the quantities ``found``, in the same order every time, gets derivatives of its own.
+        """
         self._pairs.append(pairs)
-        self._products.append(found)
+        self._products.append(torch.stack(found))
 
-    def derivatives(self, view_count: int, row_count: int) -> Derivatives:
-        """Over all views' local unknowns, divided by the number of rows."""
-        found = torch.cat(self._products).cpu().double() / row_count
-        sources, targets, moves = (
-            torch.cat([getattr(pairs, name) for pairs in self._pairs]).cpu()
-            for name in ("sources", "targets", "target_from_source")
-        )
-        has_lenses = found.shape[1] > POSE_COUNT + 1
-        by_local = _by_local(moves, has_lenses)
-        local_count = LOCAL_COUNT if has_lenses else POSE_COUNT
-        blocks = by_local.transpose(1, 2) @ found[:, :-1, :-1] @ by_local
-        slopes = (by_local.transpose(1, 2) @ found[:, :-1, -1:]).view(-1, 2, local_count)
-        hessian = blocks.new_zeros(view_count, view_count, local_count, local_count)
-        gradient = blocks.new_zeros(view_count, local_count)
-        ends = (sources, targets)
-        for row, first in enumerate(ends):
-            gradient.index_put_((first,), slopes[:, row], accumulate=True)
-            for column, second in enumerate(ends):
-                block = blocks.view(-1, 2, local_count, 2, local_count)[:, row, :, column]
-                hessian.index_put_((first, second), block, accumulate=True)
+    def derivatives(self, view_count: int, row_count: int) -> list[Derivatives]:
+        """Of every quantity, over all views' local unknowns, divided by the number of rows."""
+        found = torch.cat(self._products, 1).double() / row_count
+        ends = [torch.cat([getattr(pairs, end) for pairs in self._pairs]) for end in ("sources", "targets")]
+        by_local = _by_local(torch.cat([pairs.target_from_source for pairs in self._pairs]), found.shape[-1])
+        local_count = by_local.shape[-1] // 2
+        half = by_local.transpose(1, 2) @ found[..., :-1, :]
+        parts = torch.cat([half[..., :-1] @ by_local, half[..., -1:]], -1)
+        parts = parts.unflatten(-2, (2, local_count))
+        pairwise = parts.new_zeros(len(found), view_count, view_count, *parts.shape[2:])
+        pairwise[:, ends[0], ends[1]] = parts
+        # By (quantity, view, own unknown, unknown of the source or the target or none).
+        own = [pairwise[..., 0, :, :].sum(2), pairwise[..., 1, :, :].sum(1)]
+        crossed = pairwise[..., 0, :, local_count:-1]
+        hessian = crossed + crossed.transpose(1, 2).transpose(-1, -2)
+        squares = own[0][..., :local_count] + own[1][..., local_count:-1]
+        hessian.diagonal(dim1=1, dim2=2).add_(squares.movedim(1, -1))
         size = view_count * local_count
-        return Derivatives(hessian.transpose(1, 2).reshape(size, size), gradient.view(size))
+        gradient = (own[0] + own[1])[..., -1].reshape(-1, size, 1)
+        both = torch.cat([hessian.transpose(2, 3).reshape(-1, size, size), gradient], -1).cpu()
+        return [Derivatives(item[:, :-1], item[:, -1]) for item in both]
 
 
-def _by_local(target_from_source: Float[Tensor, "b 4 4"], has_lenses: bool) -> Float[Tensor, "b r u"]:
-    """What the local unknowns of source and target do to rows in the target's frame."""
+def _by_local(target_from_source: Float[Tensor, "b 4 4"], column_count: int) -> Float[Tensor, "b r u"]:
+    """What the local unknowns of source and target do to rows of so many columns in the target's frame."""
     turn, shift = target_from_source[:, :3, :3], target_from_source[:, :3, 3]
-    lens_count = _LENS_COUNT if has_lenses else 0
-    local_count = POSE_COUNT + lens_count
-    found = turn.new_zeros(len(turn), POSE_COUNT + 2 * lens_count, 2, local_count)
+    lens_count = _LENS_COUNT if column_count > POSE_COUNT + 1 else 0
+    found = turn.new_zeros(len(turn), POSE_COUNT + 2 * lens_count, 2, POSE_COUNT + lens_count)
     found[:, :3, 0, :3] = found[:, 3:6, 0, 3:6] = turn
     found[:, 3:6, 0, :3] = frames.cross_matrix(shift) @ turn
-    found[:, :POSE_COUNT, 1, :POSE_COUNT] = -torch.eye(POSE_COUNT, dtype=turn.dtype)
+    found[:, :POSE_COUNT, 1, :POSE_COUNT].diagonal(dim1=1, dim2=2).fill_(-1)
     for end in range(2):
         first = POSE_COUNT + end * lens_count
-        found[:, first : first + lens_count, end, POSE_COUNT:] = torch.eye(lens_count, dtype=turn.dtype)
+        found[:, first : first + lens_count, end, POSE_COUNT:].diagonal(dim1=1, dim2=2).fill_(1)
     return found.flatten(2)
