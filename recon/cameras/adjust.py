@@ -47,11 +47,10 @@ def settle(
     Near the solution the cost is not smooth (points come into view and leave it), which stalls a descent that must
     never climb; iteratively reweighted Gauss-Newton walks through.
     """
-    basis = basis.to(state.scales.device)
     for width in widths:
         agreement = assemble(state, views, replace(weighting, width=width)).whole
         hessian = basis.T @ agreement.hessian @ basis
         stiff = hessian + torch.diag(ridge * hessian.diagonal() + 1e-9 * hessian.diagonal().max() + 1e-30)
         step = -(basis @ torch.linalg.solve(stiff, basis.T @ agreement.gradient)).view(state.count, LOCAL_COUNT)
-        state = state.moved(step)
+        state = state.moved(step.to(state.scales.device))
     return state

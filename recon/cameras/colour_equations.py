@@ -1,20 +1,21 @@
 """What photographs say about cameras: one place has one colour in all of them, up to each one's exposure.
 
 A point of one view that lies on another view's surface has a colour in both photographs; their differences, with
-derivatives by the unknowns of both views, join the distances in one set of normal equations (photometric bundle
+derivatives by the poses of both views, join the distances in one set of normal equations (photometric bundle
 adjustment, Delaunoy and Pollefeys 2014).  Depth is blind to motions that map a shape onto itself; colours are not.
 """
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass, replace
 
 import torch
 from torch.nn import functional
 
 from recon.arrays import Bool, Float, Tensor
-from recon.cameras.agreement import Comparison, Views, compare
-from recon.cameras.normal_equations import Derivatives, Sums, jacobian
-from recon.cameras.patches import Colours, sample
+from recon.cameras.agreement import Comparison, Pairs, Views
+from recon.cameras.normal_equations import Derivatives, PairSums, pair_count, pose_slopes, products
+from recon.cameras.patches import Colours
+from recon.cameras.pixel_maps import PixelMaps, read
 from recon.cameras.rig_state import RigState
 
 _DEVIATION = 1.48
@@ -31,147 +32,172 @@ _REWEIGHTINGS = 3
 
 @dataclass(frozen=True)
 class BlurredColours:
-    """Photographs on the grids of the surfaces, as sharp as a comparison can use them.
+    """Photographs as sharp as a comparison can use them, in single precision.
 
     Attributes:
-        maps: Per view: colour (sRGB, 0..1), its change per pixel to the right, and down.
+        maps: Per view: colour (sRGB, 0..1), its change per pixel of the surface's grid to the right, and down.
+        shrink: Pixels of the surfaces' grids per pixel of these maps.
         at_samples: Colours at every view's samples.
     """
 
-    maps: tuple[Float[Tensor, "9 _h _w"], ...]
+    maps: PixelMaps
+    shrink: int
     at_samples: Float[Tensor, "k n 3"]
 
-
-def blur_colours(colours: Colours, views: Views, blur_px: float) -> BlurredColours:
-    """Blur every photograph inside its object's outline by a Gaussian of this standard deviation."""
-    maps = []
-    for picture, surface in zip(colours.maps, views.surfaces, strict=True):
-        cover = (surface.outside_px < 0).to(picture.dtype)
-        layers = _blurred(torch.cat([picture * cover, cover[None]]), blur_px)
-        colour = layers[:3] / layers[3:].clamp_min(1e-3)
-        rise_y, rise_x = torch.gradient(colour, dim=(1, 2))
-        maps.append(torch.cat([colour, rise_x, rise_y]))
-    places = zip(maps, views.samples.pixels_px, strict=True)
-    return BlurredColours(
-        tuple(maps), torch.stack([sample(layers[:3], pixels_px[None])[0] for layers, pixels_px in places])
-    )
+    def fewer(self, count: int) -> "BlurredColours":
+        """The same photographs, compared at the first samples of every view."""
+        return replace(self, at_samples=self.at_samples[:, :count])
 
 
-def _blurred(layers: Float[Tensor, "c h w"], blur_px: float) -> Float[Tensor, "c h w"]:
-    reach = max(1, round(3 * blur_px))
-    offsets = torch.arange(-reach, reach + 1, dtype=layers.dtype, device=layers.device)
-    kernel = torch.exp(-((offsets / blur_px) ** 2) / 2)
-    kernel = (kernel / kernel.sum())[None, None, None]
-    across = functional.conv2d(layers[:, None], kernel, padding=(0, reach))
-    return functional.conv2d(across, kernel.transpose(2, 3), padding=(reach, 0))[:, 0]
+class ColourPyramid:
+    """Photographs blurred as comparisons ask for, each blur once and on a grid as coarse as itself.
 
-
-def assemble_colours(state: RigState, views: Views, colours: BlurredColours, reach: float, pixel: float) -> Derivatives:
-    """Derivatives of the colours, in the units of the depths': both count by their measured precision.
-
-    Args:
-        state: The cameras.
-        views: What is compared; visibility follows from depth.
-        colours: Of the same views and samples.
-        reach: A point further than this from the surface does not belong to it.
-        pixel: Size of a pixel on the object, world units.
+    A pyramid as Burt and Adelson's (1983).
     """
-    sums = Sums(state, views)
-    for target in range(state.count):
-        comparison = compare(state, views, target, reach)
-        matched = _matched(comparison, target)
-        if int(matched.sum()) < _LEAST_MATCHES:
-            continue
-        apart = max(_DEVIATION * float(comparison.residual[matched].abs().median()), _LEAST_DISTANCE_PX * pixel)
-        for channel in _channels(state, comparison, matched, colours, target):
-            weights = channel.weights * (apart / channel.deviation) ** 2
-            found = jacobian(state, views, channel.comparison, target)
-            sums.add(_without_exposure(found, channel), weights, channel.comparison.residual, target)
-    return sums.derivatives()
+
+    def __init__(self, colours: Colours, views: Views) -> None:
+        self._colours, self._views = colours, views
+        self._levels: dict[int, BlurredColours] = {}
+
+    def level(self, blur_px: int) -> BlurredColours:
+        """Blurred inside each object's outline by a Gaussian of this standard deviation, a power of two."""
+        if blur_px not in self._levels:
+            self._levels[blur_px] = _blur(self._colours, self._views, blur_px)
+        return self._levels[blur_px]
+
+
+def _blur(colours: Colours, views: Views, blur_px: int) -> BlurredColours:
+    insides = [surface.outside_px < 0 for surface in views.surfaces]
+    blurred = (_blurred(picture, inside, blur_px) for picture, inside in zip(colours.maps, insides, strict=True))
+    maps = PixelMaps.stacked(list(blurred))
+    at_samples = [
+        read(maps.of(first, last), views.samples.pixels_px[first:last] / blur_px)[..., :3]
+        for first, last in maps.spans(len(insides))
+    ]
+    return BlurredColours(maps, blur_px, torch.cat(at_samples))
+
+
+def _blurred(picture: Float[Tensor, "3 h w"], inside: Bool[Tensor, "h w"], blur_px: int) -> Float[Tensor, "9 _h _w"]:
+    cover = inside[None].float()
+    layers = torch.cat([picture.float() * cover, cover])
+    height_px, width_px = inside.shape
+    layers = functional.pad(layers, (0, -width_px % blur_px, 0, -height_px % blur_px))
+    layers = functional.avg_pool2d(layers[None], blur_px)[0]
+    # Averaging blocks of pixels was a part of the blur.
+    layers = _convolved(layers, math.sqrt(1 - (1 - blur_px**-2) / 12))
+    colour = layers[:3] / layers[3:].clamp_min(1e-3)
+    rise_y, rise_x = torch.gradient(colour, spacing=float(blur_px), dim=(1, 2))
+    return torch.cat([colour, rise_x, rise_y])
+
+
+def _convolved(layers: Float[Tensor, "c h w"], deviation_px: float) -> Float[Tensor, "c h w"]:
+    # Shifted sums: convolutions are ten times slower on a CPU and may round to half precision on a GPU.
+    reach = math.ceil(3 * deviation_px)
+    kernel = [math.exp(-((step / deviation_px) ** 2) / 2) for step in range(-reach, reach + 1)]
+    for axis, pad in ((2, (reach, reach)), (1, (0, 0, reach, reach))):
+        padded, layers = functional.pad(layers, pad), torch.zeros_like(layers)
+        for step, weight in enumerate(kernel):
+            layers.add_(padded.narrow(axis, step, layers.shape[axis]), alpha=weight / sum(kernel))
+    return layers
+
+
+class ColourSums:
+    """Adds what colours say about poses up, comparison by comparison, in the units of the distances."""
+
+    def __init__(self, state: RigState, views: Views, colours: BlurredColours, pixel: float) -> None:
+        """Start with nothing.
+
+        Args:
+            state: The cameras.
+            views: What is compared; visibility follows from depth.
+            colours: Of the same views and samples.
+            pixel: Size of a pixel on the object, world units.
+        """
+        self._state, self._views, self._colours, self._pixel = state, views, colours, pixel
+        self._sums = PairSums()
+
+    def add(self, pairs: Pairs, comparison: Comparison) -> None:
+        """Add the differences of some pairs of views; colours and distances count by their measured precision."""
+        seen = _seen(self._colours, pairs, comparison)
+        own = self._colours.at_samples[pairs.sources]
+        differences = _robust_differences(own, seen[..., :3], comparison.on_surface, pairs)
+        apart = _deviation(comparison.residual[..., None], comparison.on_surface, pairs)
+        apart = apart.clamp_min(_LEAST_DISTANCE_PX * self._pixel).float()
+        is_enough = comparison.on_surface.view(pairs.target_count, -1).sum(1) >= _LEAST_MATCHES
+        factor = pairs.spread(is_enough * (apart / differences.deviation) ** 2)
+        slopes = self._slopes(pairs, comparison, seen[..., 3:])
+        columns = [own[..., None], slopes, differences.residual[..., None]]
+        rows = torch.cat(columns, -1).transpose(1, 2)  # channels apart
+        sums = products(rows, (differences.weights * factor[:, None, None]).transpose(1, 2))
+        self._sums.add(pairs, _without_exposure(sums.double()).sum(1))
+
+    def derivatives(self) -> Derivatives:
+        """Means over all samples and targets, by poses."""
+        return self._sums.derivatives(self._state.count, pair_count(self._state, self._views))[0]
+
+    def _slopes(self, pairs: Pairs, comparison: Comparison, rises: Float[Tensor, "b n 6"]) -> Float[Tensor, "b n 3 6"]:
+        """Derivatives of the differences of all channels by the poses, in the target's frame."""
+        focal_px, principal_px = self._state.focal_px[pairs.targets], self._state.principal_px[pairs.targets]
+        from_principal_px = (comparison.pixels_px - principal_px[:, None]).float()
+        points = comparison.points.float()
+        by_pixel = torch.stack([rises[..., :3], rises[..., 3:]], -1)
+        outward = (by_pixel * from_principal_px[..., None, :]).sum(-1, keepdim=True)
+        by_point = torch.cat([by_pixel * focal_px[:, None, None].float(), -outward], -1)
+        by_point = by_point / points[..., 2, None, None].clamp_min(1e-6)
+        return pose_slopes(points[..., None, :].expand_as(by_point), by_point)
+
+
+def colour_differences(pairs: Pairs, comparison: Comparison, colours: BlurredColours) -> Float[Tensor, " m"]:
+    """How far the colours of the points that meet on the targets' surfaces differ, all channels, as magnitudes."""
+    own, seen = colours.at_samples[pairs.sources], _seen(colours, pairs, comparison)[..., :3]
+    differences = _robust_differences(own, seen, comparison.on_surface, pairs)
+    return differences.residual[comparison.on_surface].abs().flatten()
+
+
+def _seen(colours: BlurredColours, pairs: Pairs, comparison: Comparison) -> Float[Tensor, "b n 9"]:
+    """What the targets' photographs show where samples fall on them."""
+    return read(colours.maps.of(*pairs.span), comparison.pixels_px / colours.shrink)
 
 
 @dataclass(frozen=True)
-class _Channel:
-    """One colour channel of all samples against one target.
+class _Differences:
+    """Colours of one place in two photographs, after one factor for each pair of views and channel.
 
     Attributes:
-        comparison: With the difference of the colours as residual, after one factor for each pair of views.
-        own: The samples' own colours.
+        residual: The target's colour less the sample's.
         weights: 0..1, of iteratively reweighted least squares.
-        deviation: Robust standard deviation of the differences of all channels.
+        deviation: Robust standard deviation for each target, all channels.
     """
 
-    comparison: Comparison
-    own: Float[Tensor, "k n"]
-    weights: Float[Tensor, "k n"]
-    deviation: float
-
-
-def colour_differences(
-    state: RigState, comparison: Comparison, colours: BlurredColours, target: int
-) -> Float[Tensor, " m"]:
-    """How far the colours of the points that meet on the target's surface differ, all channels, as magnitudes."""
-    seen = sample(colours.maps[target][:3], _pixels_px(state, comparison, target))
-    matched = _matched(comparison, target)
-    return _robust_differences(colours.at_samples, seen, matched)[0][matched].abs().flatten()
-
-
-def _matched(comparison: Comparison, target: int) -> Bool[Tensor, "k n"]:
-    """Points of other views on the target's surface."""
-    matched = comparison.on_surface.clone()
-    matched[target] = False
-    return matched
-
-
-def _from_principal_px(state: RigState, comparison: Comparison, target: int) -> Float[Tensor, "k n 2"]:
-    points = comparison.points
-    return points[..., :2] / points[..., 2:].clamp_min(1e-6) * state.focal_px[target]
-
-
-def _pixels_px(state: RigState, comparison: Comparison, target: int) -> Float[Tensor, "k n 2"]:
-    return _from_principal_px(state, comparison, target) + state.principal_px[target]
-
-
-def _channels(
-    state: RigState, comparison: Comparison, matched: Bool[Tensor, "k n"], colours: BlurredColours, target: int
-) -> Iterator[_Channel]:
-    focal_px = state.focal_px[target]
-    z = comparison.points[..., 2].clamp_min(1e-6)
-    from_principal_px = _from_principal_px(state, comparison, target)
-    found = sample(colours.maps[target], from_principal_px + state.principal_px[target])
-    own, seen = colours.at_samples, found[..., :3]
-    rises = torch.stack([found[..., 3:6], found[..., 6:]], -1)
-    residual, weights, deviation = _robust_differences(own, seen, matched)
-    outward = (rises * from_principal_px[..., None, :]).sum(-1, keepdim=True)
-    by_focal = rises * focal_px
-    by_points = torch.cat([by_focal, -outward], -1) / z[..., None, None]
-    zero = torch.zeros_like(outward)
-    by_targets = torch.cat([zero, outward, by_focal, zero], -1)
-    for index in range(3):
-        differences = replace(
-            comparison,
-            residual=residual[..., index],
-            by_point=by_points[..., index, :],
-            by_target=by_targets[..., index, :],
-        )
-        yield _Channel(differences, own[..., index], weights[..., index], deviation)
+    residual: Float[Tensor, "b n 3"]
+    weights: Float[Tensor, "b n 3"]
+    deviation: Float[Tensor, " t"]
 
 
 def _robust_differences(
-    own: Float[Tensor, "k n 3"], seen: Float[Tensor, "k n 3"], matched: Bool[Tensor, "k n"]
-) -> tuple[Float[Tensor, "k n 3"], Float[Tensor, "k n 3"], float]:
-    """Differences after one exposure for each pair of views and channel, their weights, and their deviation."""
+    own: Float[Tensor, "b n 3"], seen: Float[Tensor, "b n 3"], matched: Bool[Tensor, "b n"], pairs: Pairs
+) -> _Differences:
     weights = matched[..., None].to(own.dtype).expand_as(own)
     for _ in range(_REWEIGHTINGS):
         gain = (weights * own * seen).sum(1, True) / (weights * own**2).sum(1, True).clamp_min(1e-9)
-        differences = seen - gain * own
-        deviation = max(_DEVIATION * float(differences[matched].abs().median()), _LEAST_COLOUR)
-        weights = matched[..., None] / (1 + (differences / (_ODD * deviation)) ** 2) ** 2
-    return differences, weights, deviation
+        residual = seen - gain * own
+        deviation = _deviation(residual, matched, pairs).clamp_min(_LEAST_COLOUR)
+        limit = _ODD * pairs.spread(deviation)[:, None, None]
+        weights = matched[..., None] / (1 + (residual / limit) ** 2) ** 2
+    return _Differences(residual, weights, deviation)
 
 
-def _without_exposure(found: Float[Tensor, "k n 22"], channel: _Channel) -> Float[Tensor, "k n 22"]:
-    """Derivatives when the exposure of each pair follows the cameras (variable projection, Golub and Pereyra 1973)."""
-    weighted = (channel.weights * channel.own)[..., None]
-    share = (weighted * found).sum(1, True) / (weighted * channel.own[..., None]).sum(1, True).clamp_min(1e-9)
-    return found - channel.own[..., None] * share
+def _deviation(residual: Float[Tensor, "b n c"], matched: Bool[Tensor, "b n"], pairs: Pairs) -> Float[Tensor, " t"]:
+    """Robust standard deviation of what was matched, for each target; 0 where nothing was."""
+    magnitude = torch.where(matched[..., None], residual.abs(), math.nan)
+    return _DEVIATION * magnitude.reshape(pairs.target_count, -1).nanmedian(1).values.nan_to_num()
+
+
+def _without_exposure(sums: Float[Tensor, "b 3 8 8"]) -> Float[Tensor, "b 3 7 7"]:
+    """Sums of products when the exposure of each pair follows the cameras (variable projection).
+
+    The first column, a colour, is what an exposure changes: what it explains of the others is taken off them (Golub and
+    Pereyra 1973).
+    """
+    shared = sums[..., 1:, :1]
+    return sums[..., 1:, 1:] - shared @ shared.transpose(-1, -2) / sums[..., :1, :1].clamp_min(1e-9)

@@ -6,13 +6,13 @@ of that table: all 122 880 distinct ones in a moment.
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from recon import frames
 from recon.arrays import Float, Int, Tensor
-from recon.cameras.agreement import Sources, Target, Views, camera_normals, compare_points
+from recon.cameras.agreement import Sources, Views, camera_normals, compare_points, targets_of
 from recon.cameras.normal_equations import Weighting, point_costs
 from recon.cameras.rig_state import RigState
 from recon.cameras.surfaces import Surface
@@ -157,9 +157,9 @@ def _one_way_cost(
     sources = Sources(
         points * scale_source[:, None, None], normals.expand(len(transforms), -1, -1), transforms.to(device)
     )
-    zero = torch.zeros_like(scale_target)
-    lens = Target(views.maps[target], scale_target, zero, state.focal_px[target], state.principal_px[target])
-    return point_costs(compare_points(sources, lens, weighting.reach), weighting).mean(1).cpu()
+    rows = torch.full((len(transforms),), target, device=device)
+    targets = replace(targets_of(state, views, (target, target + 1), rows), scales=scale_target)
+    return point_costs(compare_points(sources, targets, weighting.reach), weighting).mean(1).cpu()
 
 
 def centred_state(views: Views, world_from_camera: Float[Tensor, "k 4 4"], focal_px: float) -> RigState:

@@ -11,7 +11,7 @@ from recon import frames
 from recon.arrays import Float, Tensor
 from recon.cameras.agreement import Views
 from recon.cameras.normal_equations import Derivatives, NormalEquations
-from recon.cameras.rig_state import LOCAL_COUNT, RigState
+from recon.cameras.rig_state import LOCAL_COUNT, POSE_COUNT, RigState
 
 _PRETENCE = 4.0
 """Surfaces count along motions of which they say more than this times what normals of the typical error pretend: around
@@ -19,49 +19,45 @@ noisy solids, motions that depth cannot see showed up to 2.7 times as much, most
 _HOLD = 0.03
 """Given cameras weigh this part of the pretence: enough where nothing else speaks."""
 _FLOOR = 1e-6
-_POSE_COUNT = 6
 
 
 def decided_step(
     equations: NormalEquations, colours: Derivatives | None, state: RigState, given: RigState, views: Views
 ) -> Float[Tensor, "k 11"]:
-    """The Gauss-Newton step of all poses.
+    """The Gauss-Newton step of all poses, found on the host: its matrices are small.
 
     Normals that are wrong by a sine s see a share s^2 of a motion along the surface, whatever the truth is: evidence of
     the surfaces below that size is pretence and left out, so that outlines and colours decide, or else the given
     cameras.
 
     Args:
-        equations: Of all unknowns.
+        equations: By poses.
         colours: What the photographs add; None when they are not compared.
         state: Where the cameras are.
         given: Where they were said to be.
         views: Their points measure motions.
     """
-    metric, pull = _displacement(state, given, views)
+    metric, pull = (item.cpu() for item in _displacement(state, given, views))
     whiten = torch.linalg.inv(torch.linalg.cholesky(metric))
-    surfaces, others = (_of_poses(item, state.count, whiten) for item in (equations.surfaces, equations.outlines))
+    surfaces, others = (_whitened(item, whiten) for item in (equations.surfaces, equations.outlines))
     if colours is not None:
-        others += _of_poses(colours, state.count, whiten)
+        others += _whitened(colours, whiten)
     evidence, motions = torch.linalg.eigh(surfaces.hessian)
     pretence = max(equations.doubt, _FLOOR) * evidence.mean()
-    seen = motions[:, evidence > _PRETENCE * pretence]
+    is_seen = evidence > _PRETENCE * pretence
     hold = _HOLD * pretence
-    hessian = seen @ seen.T @ surfaces.hessian @ seen @ seen.T + others.hessian
-    gradient = seen @ (seen.T @ surfaces.gradient) + others.gradient
-    held = hessian + hold * torch.eye(len(hessian), dtype=hessian.dtype, device=hessian.device)
+    hessian = motions @ (motions * is_seen * evidence).T + others.hessian
+    gradient = motions @ (is_seen * (motions.T @ surfaces.gradient)) + others.gradient
+    held = hessian + hold * torch.eye(len(hessian), dtype=hessian.dtype)
     along = -torch.linalg.solve(held, gradient + hold * (whiten @ pull))
     step = state.scales.new_zeros(state.count, LOCAL_COUNT)
-    step[:, :_POSE_COUNT] = (whiten.T @ along).view(state.count, _POSE_COUNT)
+    step[:, :POSE_COUNT] = (whiten.T @ along).view(state.count, POSE_COUNT)
     return step
 
 
-def _of_poses(derivatives: Derivatives, count: int, whiten: Float[Tensor, "p p"]) -> Derivatives:
-    """By poses alone, in coordinates in which all steps of one length move the points equally far."""
-    local = (count, LOCAL_COUNT)
-    hessian = derivatives.hessian.view(*local, *local)[:, :_POSE_COUNT, :, :_POSE_COUNT].reshape(whiten.shape)
-    gradient = derivatives.gradient.view(local)[:, :_POSE_COUNT].reshape(-1)
-    return Derivatives(whiten @ hessian @ whiten.T, whiten @ gradient)
+def _whitened(derivatives: Derivatives, whiten: Float[Tensor, "p p"]) -> Derivatives:
+    """In coordinates in which all steps of one length move the points equally far."""
+    return Derivatives(whiten @ derivatives.hessian @ whiten.T, whiten @ derivatives.gradient)
 
 
 def _displacement(state: RigState, given: RigState, views: Views) -> tuple[Float[Tensor, "p p"], Float[Tensor, " p"]]:

@@ -9,10 +9,10 @@ import torch
 
 from recon import frames
 from recon.arrays import Float, Tensor
-from recon.cameras.agreement import Views, make_views
-from recon.cameras.colour_equations import BlurredColours, assemble_colours, blur_colours
+from recon.cameras.agreement import Views, compare_all, make_views
+from recon.cameras.colour_equations import BlurredColours, ColourPyramid, ColourSums
 from recon.cameras.decided_step import decided_step
-from recon.cameras.normal_equations import Weighting, assemble
+from recon.cameras.normal_equations import DistanceSums, Weighting
 from recon.cameras.patches import Colours, gather_colours
 from recon.cameras.preparation import (
     ObjectSize,
@@ -155,14 +155,15 @@ class Evidence:
 
     given: RigState
     views: Views
-    colours: Colours | None
+    colours: ColourPyramid | None
     size: ObjectSize
 
     def blurred(self, width: float, views: Views) -> BlurredColours | None:
-        """The photographs for residuals of a width, at the samples of ``views``."""
+        """The photographs for residuals of a width, at the samples of ``views``, the first of all."""
         if self.colours is None:
             return None
-        return blur_colours(self.colours, views, 2.0 ** max(0, round(math.log2(_BLUR * width / self.size.pixel))))
+        level = self.colours.level(2 ** max(0, round(math.log2(_BLUR * width / self.size.pixel))))
+        return level.fewer(views.samples.depth.shape[1])
 
     def disagreement(self, state: RigState) -> Disagreement:
         """How far the views disagree if the cameras are these."""
@@ -177,7 +178,8 @@ def refine_poses(given: RigState, views: Views, colours: Colours | None) -> Refi
     above all, stays as it was given.  Cameras that agree already are only tried at the last width first: if that moves
     nothing, nothing is wrong.
     """
-    evidence = Evidence(given, views, colours, measure_size(given, views))
+    pyramid = None if colours is None else ColourPyramid(colours, views)
+    evidence = Evidence(given, views, pyramid, measure_size(given, views))
     size = evidence.size
     fine_width = _fine_width(size)
     before = evidence.disagreement(given)
@@ -195,15 +197,16 @@ def _settled(
     state: RigState, evidence: Evidence, views: Views, weighting: Weighting, widths: Sequence[float]
 ) -> RigState:
     """One Gauss-Newton step per width, whatever the cost does (see ``adjust.settle``)."""
-    colours, last = None, 0.0
     for width in widths:
-        if width != last:
-            colours, last = evidence.blurred(width, views), width
-        now = replace(weighting, width=width)
-        seen = None
-        if colours is not None:
-            seen = assemble_colours(state, views, colours, now.reach, evidence.size.pixel)
-        state = state.moved(decided_step(assemble(state, views, now), seen, state, evidence.given, views))
+        now, colours = replace(weighting, width=width), evidence.blurred(width, views)
+        distances = DistanceSums(state, views, now)
+        photographs = None if colours is None else ColourSums(state, views, colours, evidence.size.pixel)
+        for pairs, comparison in compare_all(state, views, now.reach):
+            distances.add(pairs, comparison)
+            if photographs is not None:
+                photographs.add(pairs, comparison)
+        seen = None if photographs is None else photographs.derivatives()
+        state = state.moved(decided_step(distances.equations(), seen, state, evidence.given, views))
     return state
 
 

@@ -1,13 +1,22 @@
-"""The robust cost of a rig and its Gauss-Newton normal equations, summed without keeping the rows."""
+"""The robust cost of a rig and its Gauss-Newton normal equations, summed without keeping the rows.
 
+How a residual between two views changes with their poses depends on nothing but the point and the direction of the
+residual: moving the source one way is moving the target the other way.  So the products of rows are summed for each
+pair in the target's frame, where a row has six numbers for both poses, and only the sums are turned into both views'
+local unknowns.
+"""
+
+import math
 from dataclasses import dataclass
 
 import torch
 
 from recon import frames
 from recon.arrays import Float, Tensor
-from recon.cameras.agreement import Comparison, Views, compare
-from recon.cameras.rig_state import LOCAL_COUNT, RigState
+from recon.cameras.agreement import Comparison, Pairs, Views, compare_all
+from recon.cameras.rig_state import LOCAL_COUNT, POSE_COUNT, RigState
+
+_LENS_COUNT = LOCAL_COUNT - POSE_COUNT
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,10 @@ class Weighting:
 
 @dataclass(frozen=True)
 class Derivatives:
-    """Second and first derivatives of a cost by the local steps of all views, over (view, local unknown)."""
+    """Second and first derivatives of a cost by the local steps of all views, over (view, local unknown); on the host.
+
+    Local unknowns are all of ``RigState.moved``, or the first six, the pose, where only poses move.
+    """
 
     hessian: Float[Tensor, "u u"]
     gradient: Float[Tensor, " u"]
@@ -73,97 +85,131 @@ def point_costs(comparison: Comparison, weighting: Weighting) -> Float[Tensor, "
 
 def measure_cost(state: RigState, views: Views, weighting: Weighting) -> float:
     """The robust cost alone: mean over all samples and all other views."""
-    total = state.scales.new_zeros(())
-    for target in range(state.count):
-        costs = point_costs(compare(state, views, target, weighting.reach), weighting)
-        total = total + costs.sum() - costs[target].sum()
-    return float(total) / _pair_count(state, views)
+    costs = [point_costs(comparison, weighting).sum() for _, comparison in compare_all(state, views, weighting.reach)]
+    return float(torch.stack(costs).sum()) / pair_count(state, views)
 
 
-def assemble(state: RigState, views: Views, weighting: Weighting) -> NormalEquations:
-    """Sum the robust normal equations over all ordered pairs of views."""
-    surfaces, outlines = Sums(state, views), Sums(state, views)
-    total, turned = state.scales.new_zeros(()), []
-    for target in range(state.count):
-        comparison = compare(state, views, target, weighting.reach)
-        costs = point_costs(comparison, weighting)
-        total = total + costs.sum() - costs[target].sum()
-        weights = _influence(comparison, weighting)
-        weights[target] = 0
-        slopes, on_surface = jacobian(state, views, comparison, target), comparison.on_surface
-        surfaces.add(slopes, weights * on_surface, comparison.residual, target)
-        outlines.add(slopes, weights * ~on_surface, comparison.residual, target)
-        turned.append((1 - comparison.facing**2)[on_surface & (weights > 0)])
-    between = torch.cat(turned)
-    doubt = float(between.median()) if between.numel() else 0.0
-    cost = float(total) / _pair_count(state, views)
-    return NormalEquations(cost, surfaces.derivatives(), outlines.derivatives(), doubt)
+def assemble(state: RigState, views: Views, weighting: Weighting, *, with_lenses: bool = True) -> NormalEquations:
+    """Sum the robust normal equations over all ordered pairs of views.
+
+    Args:
+        state: The cameras.
+        views: What they show.
+        weighting: How residuals count.
+        with_lenses: By all local unknowns; otherwise by poses alone, for a fraction of the time.
+    """
+    sums = DistanceSums(state, views, weighting)
+    for pairs, comparison in compare_all(state, views, weighting.reach, with_lenses=with_lenses):
+        sums.add(pairs, comparison)
+    return sums.equations()
 
 
-class Sums:
-    """Adds weighted residuals up, target by target, without keeping the rows."""
+class DistanceSums:
+    """Adds distances to surfaces and outlines up, comparison by comparison."""
 
-    def __init__(self, state: RigState, views: Views) -> None:
-        self._count, self._pair_count = state.count, _pair_count(state, views)
-        size = state.count * LOCAL_COUNT
-        self._hessian, self._gradient = state.scales.new_zeros(size, size), state.scales.new_zeros(size)
+    def __init__(self, state: RigState, views: Views, weighting: Weighting) -> None:
+        self._state, self._views, self._weighting = state, views, weighting
+        self._sums = PairSums()
+        self._costs: list[Float[Tensor, ""]] = []
+        self._turned: list[Float[Tensor, " m"]] = []
 
-    def add(
-        self,
-        found: Float[Tensor, "k n 22"],
-        weights: Float[Tensor, "k n"],
-        residual: Float[Tensor, "k n"],
-        target: int,
-    ) -> None:
-        """Add the residuals of all sources against one target, with what ``jacobian`` found."""
-        count = self._count
-        weighted = (found * weights[..., None]).transpose(1, 2)
-        blocks = (weighted @ found).view(count, 2, LOCAL_COUNT, 2, LOCAL_COUNT)
-        sums = (weighted @ residual[..., None]).view(count, 2, LOCAL_COUNT)
-        _scatter(self._hessian.view(count, LOCAL_COUNT, count, LOCAL_COUNT), blocks, target)
-        by_view = self._gradient.view(count, LOCAL_COUNT)
-        by_view += sums[:, 0]
-        by_view[target] += sums[:, 1].sum(0)
+    def add(self, pairs: Pairs, comparison: Comparison) -> None:
+        """Add the residuals of some pairs of views."""
+        self._costs.append(point_costs(comparison, self._weighting).sum())
+        self._turned.append(torch.where(comparison.on_surface, 1 - comparison.facing**2, math.nan).flatten())
+        slopes = [pose_slopes(comparison.points, comparison.by_point)]
+        if comparison.by_target is not None:
+            slopes += [self._by_source(pairs, comparison), comparison.by_target]
+        rows = torch.cat([*slopes, comparison.residual[..., None]], -1)
+        ratio = (comparison.residual / self._weighting.width) ** 2
+        influence = 1 / (1 + ratio) ** 2
+        on_surface = products(rows, influence * comparison.on_surface)
+        self._sums.add(pairs, on_surface, products(rows, self._weighting.silhouette * influence * comparison.outside))
 
-    def derivatives(self) -> Derivatives:
+    def equations(self) -> NormalEquations:
         """Means over all samples and targets."""
-        return Derivatives(self._hessian / self._pair_count, self._gradient / self._pair_count)
+        count = pair_count(self._state, self._views)
+        cost, doubt = float(torch.stack(self._costs).sum()), float(torch.cat(self._turned).nanmedian())
+        surfaces, outlines = self._sums.derivatives(self._state.count, count)
+        return NormalEquations(cost / count, surfaces, outlines, 0.0 if math.isnan(doubt) else doubt)
+
+    def _by_source(self, pairs: Pairs, comparison: Comparison) -> Float[Tensor, "b n 5"]:
+        """Derivatives by the source's log scale, log focal length, principal point and depth offset."""
+        state, samples = self._state, self._views.samples
+        points = state.points_camera(samples.pixels_px, samples.depth)[pairs.sources]
+        depth = (samples.depth + state.offsets[:, None])[pairs.sources]
+        by_source = frames.transform_directions(frames.invert_rigid(pairs.target_from_source), comparison.by_point)
+        along_ray = (by_source * points).sum(-1, keepdim=True)
+        across = by_source[..., :2] * points[..., :2]
+        by_principal = -by_source[..., :2] * points[..., 2:]
+        return torch.cat([along_ray, -across.sum(-1, keepdim=True), by_principal, along_ray / depth[..., None]], -1)
 
 
-def _pair_count(state: RigState, views: Views) -> int:
+def pair_count(state: RigState, views: Views) -> int:
+    """Of all samples and other views."""
     return state.count * (state.count - 1) * int(views.samples.depth.shape[1])
 
 
-def _influence(comparison: Comparison, weighting: Weighting) -> Float[Tensor, "k n"]:
-    """Weights of iteratively reweighted least squares."""
-    ratio = (comparison.residual / weighting.width) ** 2
-    strength = torch.where(comparison.on_surface, 1.0, weighting.silhouette)
-    return strength * (comparison.on_surface | comparison.outside) / (1 + ratio) ** 2
+def pose_slopes(points: Float[Tensor, "*rows 3"], by_point: Float[Tensor, "*rows 3"]) -> Float[Tensor, "*rows 6"]:
+    """How a residual changes with a turn about the frame's origin and a shift of all its points."""
+    return torch.cat([torch.linalg.cross(points, by_point), by_point], -1)
 
 
-def jacobian(state: RigState, views: Views, comparison: Comparison, target: int) -> Float[Tensor, "k n 22"]:
-    """Derivatives of the residuals by the source's and then the target's local unknowns."""
-    points = state.points_camera(views.samples.pixels_px, views.samples.depth)
-    depth = views.samples.depth + state.offsets[:, None]
-    by_point = comparison.by_point
-    cameras_from_target = frames.invert_rigid(state.world_from_camera) @ state.world_from_camera[target]
-    by_source = frames.transform_directions(cameras_from_target, by_point)
-    along_ray = (by_source * points).sum(-1, keepdim=True)
-    source = [
-        torch.linalg.cross(points, by_source),
-        by_source,
-        along_ray,
-        -(by_source[..., :2] * points[..., :2]).sum(-1, keepdim=True),
-        -by_source[..., :2] * points[..., 2:],
-        along_ray / depth[..., None],
-    ]
-    turned = torch.linalg.cross(comparison.points, by_point)
-    return torch.cat([*source, -turned, -by_point, comparison.by_target], -1)
+def products(rows: Float[Tensor, "*pairs n c"], weights: Float[Tensor, "*pairs n"]) -> Float[Tensor, "*pairs c c"]:
+    """Weighted sums of the products of columns."""
+    return (rows * weights[..., None]).transpose(-1, -2) @ rows
 
 
-def _scatter(hessian: Float[Tensor, "k a k b"], blocks: Float[Tensor, "k 2 a 2 b"], target: int) -> None:
-    sources = torch.arange(blocks.shape[0], device=blocks.device)
-    hessian[sources, :, sources, :] += blocks[:, 0, :, 0, :]
-    hessian[:, :, target, :] += blocks[:, 0, :, 1, :]
-    hessian[target] += blocks[:, 1, :, 0, :].transpose(0, 1)
-    hessian[target, :, target, :] += blocks[:, 1, :, 1, :].sum(0)
+class PairSums:
+    """Sums of products for every pair of views, by what both have in common: turned into derivatives at the end.
+
+    All that is done where the rows are; many small products are slow on a host of many cores.
+    """
+
+    def __init__(self) -> None:
+        self._pairs: list[Pairs] = []
+        self._products: list[Float[Tensor, "q b c c"]] = []
+
+    def add(self, pairs: Pairs, *found: Float[Tensor, "b c c"]) -> None:
+        """Add sums over rows of (pose slopes in the target's frame, slopes by both lenses if any, residual).
+
+        Each of the quantities ``found``, in the same order every time, gets derivatives of its own.
+        """
+        self._pairs.append(pairs)
+        self._products.append(torch.stack(found))
+
+    def derivatives(self, view_count: int, row_count: int) -> list[Derivatives]:
+        """Of every quantity, over all views' local unknowns, divided by the number of rows."""
+        found = torch.cat(self._products, 1).double() / row_count
+        ends = [torch.cat([getattr(pairs, end) for pairs in self._pairs]) for end in ("sources", "targets")]
+        by_local = _by_local(torch.cat([pairs.target_from_source for pairs in self._pairs]), found.shape[-1])
+        local_count = by_local.shape[-1] // 2
+        half = by_local.transpose(1, 2) @ found[..., :-1, :]
+        parts = torch.cat([half[..., :-1] @ by_local, half[..., -1:]], -1)
+        parts = parts.unflatten(-2, (2, local_count))
+        pairwise = parts.new_zeros(len(found), view_count, view_count, *parts.shape[2:])
+        pairwise[:, ends[0], ends[1]] = parts
+        # By (quantity, view, own unknown, unknown of the source or the target or none).
+        own = [pairwise[..., 0, :, :].sum(2), pairwise[..., 1, :, :].sum(1)]
+        crossed = pairwise[..., 0, :, local_count:-1]
+        hessian = crossed + crossed.transpose(1, 2).transpose(-1, -2)
+        squares = own[0][..., :local_count] + own[1][..., local_count:-1]
+        hessian.diagonal(dim1=1, dim2=2).add_(squares.movedim(1, -1))
+        size = view_count * local_count
+        gradient = (own[0] + own[1])[..., -1].reshape(-1, size, 1)
+        both = torch.cat([hessian.transpose(2, 3).reshape(-1, size, size), gradient], -1).cpu()
+        return [Derivatives(item[:, :-1], item[:, -1]) for item in both]
+
+
+def _by_local(target_from_source: Float[Tensor, "b 4 4"], column_count: int) -> Float[Tensor, "b r u"]:
+    """What the local unknowns of source and target do to rows of so many columns in the target's frame."""
+    turn, shift = target_from_source[:, :3, :3], target_from_source[:, :3, 3]
+    lens_count = _LENS_COUNT if column_count > POSE_COUNT + 1 else 0
+    found = turn.new_zeros(len(turn), POSE_COUNT + 2 * lens_count, 2, POSE_COUNT + lens_count)
+    found[:, :3, 0, :3] = found[:, 3:6, 0, 3:6] = turn
+    found[:, 3:6, 0, :3] = frames.cross_matrix(shift) @ turn
+    found[:, :POSE_COUNT, 1, :POSE_COUNT].diagonal(dim1=1, dim2=2).fill_(-1)
+    for end in range(2):
+        first = POSE_COUNT + end * lens_count
+        found[:, first : first + lens_count, end, POSE_COUNT:].diagonal(dim1=1, dim2=2).fill_(1)
+    return found.flatten(2)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from recon.arrays import Float, Int, Tensor
 from recon.cameras.agreement import Views, camera_normals
+from recon.cameras.pixel_maps import read
 from recon.cameras.rig_state import RigState
 
 _SHELLS = (0.0, 0.12, 0.25, 0.45)
@@ -36,7 +37,7 @@ class Colours:
 
     def look_up(self, view: int, pixels_px: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n 3"]:
         """Bilinear colours of one view at pixel coordinates, clamped at the border."""
-        return sample(self.maps[view], pixels_px)
+        return read(self.maps[view][None], pixels_px)
 
 
 def gather_colours(images_srgb: list[Float[Tensor, "_h _w 3"]], views: Views) -> Colours:
@@ -47,16 +48,8 @@ def gather_colours(images_srgb: list[Float[Tensor, "_h _w 3"]], views: Views) ->
         shrunk = functional.interpolate(image.movedim(-1, 0)[None], size, mode="area")[0]
         maps.append(shrunk.to(surface.depth))
     pixels_px = views.samples.pixels_px
-    at_samples = [sample(picture, places[None])[0] for picture, places in zip(maps, pixels_px, strict=True)]
-    return Colours(tuple(maps), torch.stack(at_samples))
-
-
-def sample(picture: Float[Tensor, "c h w"], pixels_px: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n c"]:
-    """Bilinear values at pixel coordinates, clamped at the border."""
-    size_px = torch.tensor([picture.shape[2], picture.shape[1]], dtype=picture.dtype, device=picture.device)
-    grid = (pixels_px / size_px * 2 - 1)[None]
-    found: Tensor = functional.grid_sample(picture[None], grid, padding_mode="border", align_corners=False)
-    return found[0].movedim(0, -1)
+    at_samples = [read(picture[None], places[None]) for picture, places in zip(maps, pixels_px, strict=True)]
+    return Colours(tuple(maps), torch.cat(at_samples))
 
 
 @dataclass(frozen=True)

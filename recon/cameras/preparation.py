@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn import functional
 
-from recon.arrays import Bool, Float, Tensor
+from recon.arrays import Float, Tensor
 from recon.cameras.agreement import Views
 from recon.cameras.rig_state import RigState
 from recon.cameras.surfaces import Surface, make_surface
@@ -36,11 +36,6 @@ class ObjectSize:
     distance: float
 
 
-def object_mask(view: View, depth: DepthMap) -> Bool[Tensor, "h w"]:
-    """Valid depth that belongs to the object, on the depth grid."""
-    return depth.valid_mask & (alpha_on_depth_grid(view, depth) >= 0.5)
-
-
 def silhouette(view: View, depth: DepthMap) -> Float[Tensor, "h w"]:
     """The outline that belongs to a depth map without cameras.
 
@@ -63,12 +58,17 @@ def alpha_on_depth_grid(view: View, depth: DepthMap) -> Float[Tensor, "h w"]:
 
 def make_surfaces(views: tuple[View, ...], device: torch.device) -> dict[int, Surface]:
     """The surfaces of all views that show enough of one to be compared, by the view's index."""
-    shown = [(index, view, view.depth) for index, view in enumerate(views) if view.depth is not None]
-    shown = [item for item in shown if int(object_mask(*item[1:]).sum()) >= MIN_SURFACE_PIXELS]
-    outlines = contour_distances_px(alpha_on_depth_grid(view, depth).to(device) for _, view, depth in shown)
+    shown = []
+    for index, view in enumerate(views):
+        if view.depth is None:
+            continue
+        cover = alpha_on_depth_grid(view, view.depth).to(device)
+        mask = view.depth.valid_mask.to(device) & (cover >= 0.5)
+        if int(mask.sum()) >= MIN_SURFACE_PIXELS:
+            shown.append((index, view.depth, cover, mask))
+    outlines = contour_distances_px(cover for _, _, cover, _ in shown)
     surfaces = {}
-    for (index, view, depth), outside_px in zip(shown, outlines, strict=True):
-        mask = object_mask(view, depth).to(device)
+    for (index, depth, _, mask), outside_px in zip(shown, outlines, strict=True):
         surface = make_surface(depth.depth_z.to(device), mask, outside_px, depth.step_z)
         if int(surface.usable.sum()) >= MIN_SURFACE_PIXELS // 2:
             surfaces[index] = surface

@@ -13,7 +13,7 @@ import torch
 
 from recon import frames
 from recon.arrays import Bool, Float, Int, Tensor
-from recon.cameras.agreement import Sources, Target, Views, camera_normals, compare_points
+from recon.cameras.agreement import Sources, Views, camera_normals, compare_points, targets_of
 from recon.cameras.normal_equations import Weighting, point_costs
 from recon.cameras.patches import Colours, Patches, describe_patches, match_patches, rigid_from_pairs
 from recon.cameras.rig_state import RigState, align_rigid
@@ -183,17 +183,9 @@ class _Judge:
         count = len(target_from_source)
         points, normals = (field[source].expand(count, -1, -1) for field in (self._points, self._normals))
         sources = Sources(points, normals, target_from_source)
-        ones = torch.ones(count, dtype=torch.float64, device=state.scales.device)
-        lens = Target(
-            self._views.maps[target],
-            state.scales[target] * ones,
-            state.offsets[target] * ones,
-            state.focal_px[target],
-            state.principal_px[target],
-        )
-        comparison = compare_points(sources, lens, _JUDGE.reach)
-        slopes = comparison.points[..., :2] / comparison.points[..., 2:].clamp_min(1e-6)
-        seen = self._colours.look_up(target, slopes * state.focal_px[target] + state.principal_px[target])
+        rows = torch.full((count,), target, device=state.scales.device)
+        comparison = compare_points(sources, targets_of(state, self._views, (target, target + 1), rows), _JUDGE.reach)
+        seen = self._colours.look_up(target, comparison.pixels_px)
         differs = (seen - self._colours.at_samples[source, :_JUDGE_COUNT]).pow(2).sum(-1)
         colour_cost = differs / (differs + _COLOUR_WIDTH**2)
         costs: Tensor = point_costs(comparison, _JUDGE) + comparison.on_surface * colour_cost

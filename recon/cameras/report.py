@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from recon.cameras.agreement import Views, compare
+from recon.cameras.agreement import Views, compare_all
 from recon.cameras.colour_equations import BlurredColours, colour_differences
 from recon.cameras.rig_state import RigState
 
@@ -52,22 +52,18 @@ def measure_disagreement(
         reach: Distances beyond this are different surfaces, not disagreement.
         colours: Compared too where they are given.
     """
-    distances, differences, outside_px, violated, compared = [], [], [], 0, 0
-    for target in range(state.count):
-        comparison = compare(state, views, target, reach)
-        other = torch.arange(state.count, device=comparison.residual.device)[:, None] != target
-        distances.append(comparison.residual[comparison.on_surface & other].abs())
+    distances, differences, outside_px, compared = [], [], [], 0
+    for pairs, comparison in compare_all(state, views, reach):
+        distances.append(comparison.residual[comparison.on_surface].abs())
         if colours is not None:
-            differences.append(colour_differences(state, comparison, colours, target))
-        beyond = comparison.outside & (comparison.outside_px > 1) & other
-        outside_px.append(comparison.outside_px[beyond])
-        violated += int(beyond.sum())
-        compared += comparison.residual.numel() - comparison.residual.shape[1]
+            differences.append(colour_differences(pairs, comparison, colours))
+        outside_px.append(comparison.outside_px[comparison.outside & (comparison.outside_px > 1)])
+        compared += comparison.residual.numel()
     matched, beyond_px = torch.cat(distances), torch.cat(outside_px)
     return Disagreement(
         float(matched.median()) if matched.numel() else math.inf,
         float(matched.quantile(0.9)) if matched.numel() else math.inf,
-        violated / compared,
+        beyond_px.numel() / compared,
         float(beyond_px.quantile(0.9)) if beyond_px.numel() else 0.0,
         matched.numel() / compared,
         float(torch.cat(differences).median()) if colours is not None and matched.numel() else None,

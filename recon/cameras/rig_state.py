@@ -7,8 +7,9 @@ import torch
 from recon import frames
 from recon.arrays import Float, Tensor
 
-LOCAL_COUNT = 11
-"""Of one view: rotation 3, translation 3, log depth scale, log focal length, principal point 2, depth offset."""
+POSE_COUNT, LOCAL_COUNT = 6, 11
+"""Of one view: rotation 3, translation 3, log depth scale, log focal length, principal point 2, depth offset;
+the first six are its pose."""
 
 
 @dataclass(frozen=True)

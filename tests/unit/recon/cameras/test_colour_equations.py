@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from recon import frames
 from recon.arrays import Float, Tensor
-from recon.cameras.agreement import Views, compare, make_views
-from recon.cameras.colour_equations import assemble_colours, blur_colours, colour_differences
+from recon.cameras.agreement import Views, compare_all, make_views
+from recon.cameras.colour_equations import BlurredColours, ColourPyramid, ColourSums, colour_differences
 from recon.cameras.normal_equations import Derivatives
-from recon.cameras.patches import gather_colours
+from recon.cameras.patches import Colours, gather_colours
+from recon.cameras.pixel_maps import read
 from recon.cameras.preparation import make_surfaces, measure_size, state_from_cameras
-from recon.cameras.rig_state import LOCAL_COUNT, RigState
+from recon.cameras.rig_state import LOCAL_COUNT, POSE_COUNT, RigState
 from recon.cameras.surfaces import draw_samples
 from recon.scene import Capture
 from scenes import make_capture, orbit6_cameras, sphere
@@ -36,27 +37,34 @@ def ball() -> tuple[Capture, RigState, Views]:
     return capture, state_from_cameras(list(capture.views), surfaces, CPU), views
 
 
-def turned(state: RigState, angle_deg: float) -> tuple[RigState, Float[Tensor, " 11"]]:
-    """One camera turned about the ball's middle: no depth and no outline sees it; and the local step that does so."""
+def turned(state: RigState, angle_deg: float) -> tuple[RigState, Float[Tensor, " 6"]]:
+    """One camera turned about the ball's middle: no depth and no outline sees it; and the step that does so."""
     camera_from_world = frames.invert_rigid(state.world_from_camera[TURNED])
     middle_m = frames.transform_points(camera_from_world, torch.from_numpy(sphere().centre_world)[None])[0]
     axis = torch.tensor([0.6, -0.64, 0.48], dtype=torch.float64) * math.radians(angle_deg)
     step = torch.zeros(state.count, LOCAL_COUNT, dtype=torch.float64)
     step[TURNED, :3], step[TURNED, 3:6] = axis, torch.linalg.cross(middle_m, axis)
-    return state.moved(step), step[TURNED]
+    return state.moved(step), step[TURNED, :POSE_COUNT]
 
 
-def equations(state: RigState, gains: list[float] | None = None, blur_px: float = 1.0) -> Derivatives:
+def equations(state: RigState, gains: list[float] | None = None, blur_px: int = 1) -> Derivatives:
     capture, _, views = ball()
     gains = gains or [1.0] * state.count
     images = [view.image_srgb * gain for view, gain in zip(capture.views, gains, strict=True)]
-    colours = blur_colours(gather_colours(images, views), views, blur_px)
-    return assemble_colours(state, views, colours, REACH_M, measure_size(state, views).pixel)
+    return assembled(state, ColourPyramid(gather_colours(images, views), views).level(blur_px))
 
 
-def turn_back(found: Derivatives, direction: Float[Tensor, " 11"]) -> float:
+def assembled(state: RigState, colours: BlurredColours) -> Derivatives:
+    views = ball()[2]
+    sums = ColourSums(state, views, colours, measure_size(state, views).pixel)
+    for pairs, comparison in compare_all(state, views, REACH_M):
+        sums.add(pairs, comparison)
+    return sums.derivatives()
+
+
+def turn_back(found: Derivatives, direction: Float[Tensor, " 6"]) -> float:
     """The Gauss-Newton step along one direction of the view that is wrong."""
-    own = slice(TURNED * LOCAL_COUNT, (TURNED + 1) * LOCAL_COUNT)
+    own = slice(TURNED * POSE_COUNT, (TURNED + 1) * POSE_COUNT)
     return -float(direction @ found.gradient[own]) / float(direction @ found.hessian[own, own] @ direction)
 
 
@@ -80,12 +88,27 @@ def test_exposures_make_no_difference(gains: list[float]) -> None:
     assert turn_back(equations(wrong, gains), step) == pytest.approx(turn_back(equations(wrong), step), abs=0.01)
 
 
+@settings(max_examples=10, deadline=None)
+@given(blur_px=st.sampled_from([1, 2, 4]), slope=st.floats(0.001, 0.01))
+def test_blurs_keep_what_is_even(blur_px: int, slope: float) -> None:
+    """A colour that rises evenly to the right is the same in every level, and so is its rise, away from the outline."""
+    views = ball()[2]
+    across = torch.arange(96, dtype=torch.float64).expand(96, 96) + 0.5
+    pictures = Colours(tuple((slope * across).expand(3, 96, 96) for _ in views.surfaces), torch.zeros(6, 1, 3))
+    level = ColourPyramid(pictures, views).level(blur_px)
+    middle_px = torch.full((6, 1, 2), 48.0, dtype=torch.float64)
+    for first, last in level.maps.spans(6):
+        found = read(level.maps.of(first, last), middle_px[first:last] / level.shrink)
+        assert torch.allclose(found[..., :3], torch.tensor(48.0 * slope), atol=0.05 * slope)
+        assert torch.allclose(found[..., 3:6], torch.tensor(slope), rtol=0.02)
+        assert found[..., 6:].abs().max() < 0.02 * slope
+
+
 def test_flat_colours_say_nothing() -> None:
     """Photographs of one even colour neither pull nor hold."""
     capture, state, views = ball()
     grey = [torch.full_like(view.image_srgb, 0.4) for view in capture.views]
-    colours = blur_colours(gather_colours(grey, views), views, 2.0)
-    found = assemble_colours(state, views, colours, REACH_M, measure_size(state, views).pixel)
+    found = assembled(state, ColourPyramid(gather_colours(grey, views), views).level(2))
     informed = equations(state)
     assert float(found.hessian.abs().max()) < 1e-6 * float(informed.hessian.abs().max())
 
@@ -93,9 +116,16 @@ def test_flat_colours_say_nothing() -> None:
 def test_wrong_cameras_show_in_the_colours() -> None:
     """Colours of one place differ twice as much when a camera is turned by four degrees."""
     capture, state, views = ball()
-    colours = blur_colours(gather_colours([view.image_srgb for view in capture.views], views), views, 1.0)
-    right, wrong = (
-        float(colour_differences(item, compare(item, views, TURNED, REACH_M), colours, TURNED).median())
-        for item in (state, turned(state, 4.0)[0])
-    )
+    colours = ColourPyramid(gather_colours([view.image_srgb for view in capture.views], views), views).level(1)
+    right, wrong = (_difference(item, colours) for item in (state, turned(state, 4.0)[0]))
     assert wrong > 2 * right
+
+
+def _difference(state: RigState, colours: BlurredColours) -> float:
+    """Median over the points of all other views on the view that is wrong."""
+    found = []
+    for pairs, comparison in compare_all(state, ball()[2], REACH_M):
+        differences = colour_differences(pairs, comparison, colours).view(-1, 3)
+        targets = pairs.targets[:, None].expand_as(comparison.on_surface)[comparison.on_surface]
+        found.append(differences[targets == TURNED].flatten())
+    return float(torch.cat(found).median())

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from recon import frames
+from recon.cameras import agreement
 from recon.cameras.adjust import settle
-from recon.cameras.agreement import Views, compare, make_views
+from recon.cameras.agreement import Views, compare_all, make_views
 from recon.cameras.normal_equations import Weighting, assemble, measure_cost
 from recon.cameras.preparation import make_surfaces, state_from_cameras
-from recon.cameras.rig_state import LOCAL_COUNT, RigState
+from recon.cameras.rig_state import LOCAL_COUNT, POSE_COUNT, RigState
 from recon.cameras.surfaces import draw_samples
 from recon.scene import Capture
 from scenes import cube6_cameras, make_capture, orbit6_cameras, toy
@@ -31,12 +32,10 @@ def rig() -> tuple[RigState, Views]:
 def test_true_cameras_agree(rig: tuple[RigState, Views]) -> None:
     """At the true cameras, points lie on the other views' surfaces to a small part of a pixel."""
     state, views = rig
-    comparison = compare(state, views, 0, 0.01)
-    others = comparison.on_surface.clone()
-    others[0] = False
     pixel_m = float(views.samples.depth.median() / state.focal_px[0, 0])
-    assert others.sum() > 50
-    assert comparison.residual[others].abs().median() < 0.1 * pixel_m
+    for _, comparison in compare_all(state, views, 0.01):
+        assert comparison.on_surface.sum() > 50
+        assert comparison.residual[comparison.on_surface].abs().median() < 0.1 * pixel_m
 
 
 @pytest.mark.parametrize("unknown", range(LOCAL_COUNT))
@@ -63,6 +62,32 @@ def test_cost_does_not_see_the_common_motion(rig: tuple[RigState, Views]) -> Non
     first, second = (assemble(item, views, Weighting(0.01)) for item in (state, moved))
     assert second.cost == pytest.approx(first.cost, abs=1e-9)
     assert torch.allclose(first.whole.hessian, second.whole.hessian, atol=1e-7)
+
+
+def test_poses_alone_are_a_part_of_all_unknowns(rig: tuple[RigState, Views]) -> None:
+    """Leaving the lenses out changes nothing about the poses."""
+    state, views = rig
+    whole, poses = (assemble(state, views, Weighting(0.01), with_lenses=item) for item in (True, False))
+    rows = torch.arange(state.count)[:, None] * LOCAL_COUNT + torch.arange(POSE_COUNT)
+    kept = rows.flatten()
+    for of_all, of_poses in ((whole.surfaces, poses.surfaces), (whole.outlines, poses.outlines)):
+        assert torch.allclose(of_all.hessian[kept][:, kept], of_poses.hessian, atol=1e-12)
+        assert torch.allclose(of_all.gradient[kept], of_poses.gradient, atol=1e-12)
+    assert (poses.cost, poses.doubt) == (whole.cost, whole.doubt)
+
+
+def test_how_much_is_compared_at_once_makes_no_difference(
+    rig: tuple[RigState, Views], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One target at a time or all: the same sums."""
+    state, views = rig
+    monkeypatch.setattr(agreement, "_ROWS_AT_ONCE", {"cpu": 1})
+    alone = assemble(state, views, Weighting(0.01))
+    monkeypatch.setattr(agreement, "_ROWS_AT_ONCE", {"cpu": 1 << 20})
+    together = assemble(state, views, Weighting(0.01))
+    assert together.cost == pytest.approx(alone.cost, abs=1e-12)
+    assert torch.allclose(together.whole.hessian, alone.whole.hessian, atol=1e-12)
+    assert torch.allclose(together.whole.gradient, alone.whole.gradient, atol=1e-12)
 
 
 def test_hessian_is_symmetric_and_positive(rig: tuple[RigState, Views]) -> None:
