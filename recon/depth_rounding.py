@@ -1,4 +1,4 @@
-"""Depth that a file format rounds coarsely, made smooth: of all surfaces that round to its codes, the one that bends least.
+"""Coarsely rounded depth made smooth: of all surfaces that round to the file's codes, the one that bends least.
 
 Eight bits leave terraces several pixels deep where the object was smooth.  A terrace says exactly how far the surface
 can be from it, half a step to either side; within these bounds the squared second differences are minimised, coarse to
@@ -96,9 +96,7 @@ def _smooth_triples(
     return all_measured & (depth.diff(2, dim=axis).abs() <= (ROUNDING_BENDS + 0.01) * step)
 
 
-def _bending_gradient(
-    depth: Float[Tensor, "k h w"], triples: Bool[Tensor, "..."], axis: int
-) -> Float[Tensor, "k h w"]:
+def _bending_gradient(depth: Float[Tensor, "k h w"], triples: Bool[Tensor, "..."], axis: int) -> Float[Tensor, "k h w"]:
     """Half the gradient of the sum of squared second differences along an axis."""
     bend = depth.diff(2, dim=axis) * triples
     gradient = torch.zeros_like(depth)

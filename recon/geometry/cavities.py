@@ -121,8 +121,8 @@ def _edge_thickness(
     """Thickness, in samples, of the walls along each labelled edge of the seen free space.
 
     Returns:
-        By label; +inf where the edge does not run along walls, nan where it is too short, or too few points were measured
-        beside it, to say.
+        By label; +inf where the edge does not run along walls, nan where it is too short, or has too few points beside
+        it, to say.
     """
     points = observations.points_world()[observations.depth_mask]
     normals = observations.normals_world[observations.depth_mask]

@@ -24,7 +24,7 @@ def half_ball() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_a_ball_loses_its_terraces() -> None:
-    """Eight-bit steps wider than a pixel: the median error falls to less than a quarter, the mean to less than a third."""
+    """Steps wider than a pixel: the median error falls to less than a quarter, the mean to less than a third."""
     depth, mask = half_ball()
     coarse = torch.where(mask, rounded(depth), depth)
     smooth = unround_depth(coarse, mask, torch.tensor([STEP_M]))
@@ -47,7 +47,7 @@ def test_the_two_sides_of_an_edge_stay_apart() -> None:
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000), height=st.integers(3, 70), width=st.integers(3, 70))
 def test_the_result_rounds_to_what_was_given(seed: int, height: int, width: int) -> None:
-    """Whatever the depth, of any size and with any gaps: no pixel moves by more than half a step, none outside the mask."""
+    """Of any size and with any gaps: no pixel moves by more than half a step, and none outside the mask."""
     generator = np.random.default_rng(seed)
     depth = torch.from_numpy(generator.integers(100, 110, (2, height, width)) * STEP_M).float()
     mask = torch.from_numpy(generator.random((2, height, width)) < 0.8)
