@@ -171,6 +171,18 @@ def test_steps_of_the_file_format_are_smoothed_where_they_show() -> None:
     assert torch.equal(observe(fine, geometry_scenes.CPU).depth_z_m[0], depths[2])
 
 
+def test_steps_of_a_sensor_stay() -> None:
+    """A sensor's millimetres are wider than close pixels, but there are more of them than eight bits can tell apart."""
+    close = one_view(tilted_plane() / 2)
+    coarse = with_step(close, 0.001)
+    intrinsics = Intrinsics(SIZE_PX, SIZE_PX, 10 * FOCAL_PX, 10 * FOCAL_PX, 47.3, 48.8)
+    near_px = replace(coarse.views[0], camera=replace(CAMERA, intrinsics=intrinsics))
+    assert near_px.depth is not None
+    assert torch.equal(
+        observe(replace(coarse, views=(near_px,)), geometry_scenes.CPU).depth_z_m[0], near_px.depth.depth_z
+    )
+
+
 def test_steps_stay_where_nobody_may_smooth_them() -> None:
     """denoise = "off" keeps depth as it is; so do photographs that disagree, which the mesh follows anyway."""
     coarse = with_step(one_view(tilted_plane()), 0.013)
