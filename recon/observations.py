@@ -11,8 +11,19 @@ import torch
 from recon import frames
 from recon.arrays import Bool, Float, Tensor
 from recon.contour import contour_distances_px
+from recon.depth_rounding import unround_depth
 from recon.depth_smoothing import shifted, smooth_depth
 from recon.scene import CameraBatch, Capture, batch_cameras
+
+VISIBLE_PX = 0.25
+"""Errors of depth with a smaller deviation, in pixel widths, are not worth smoothing."""
+
+EIGHT_BITS = 256
+"""Files with more steps up to the farthest depth are a sensor's, whose errors are not only rounding: on a photographed
+dog with steps of a millimetre the smoothest surface was a worse one."""
+
+ROUNDING_NOISE = 0.61
+"""Noise, in steps of the file format, that rounding alone can be taken for: second differences of one step."""
 
 STRAY_PX = 2.5
 """A point farther outside another view's outline than calibration and sampling explain is none of the object's."""
@@ -47,7 +58,7 @@ class Observations:
     @property
     def has_noise(self) -> bool:
         """Whether the depth noise is visible at the scale of a pixel."""
-        return self.noise_m > 0.25 * self.pixel_m
+        return self.noise_m > VISIBLE_PX * self.pixel_m
 
     @property
     def has_depth(self) -> bool:
@@ -77,7 +88,11 @@ def observe(capture: Capture, device: torch.device, denoise: str = "auto") -> Ob
     pixel_m = _pixel_width_m(depth, mask, cameras)
     mask = _within_outlines(depth, mask, cameras, silhouette_px)
     noise_m = depth_noise_m(depth, mask, pixel_m)
-    if denoise == "on" or (denoise == "auto" and noise_m > 0.25 * pixel_m):
+    step_m = _visible_steps_m(capture, pixel_m).to(device)
+    if denoise != "off" and _is_rounded(step_m, noise_m) and not capture.photographs_disagree:
+        depth = unround_depth(depth, mask, step_m)
+        noise_m = depth_noise_m(depth, mask, pixel_m)
+    if denoise == "on" or (denoise == "auto" and noise_m > VISIBLE_PX * pixel_m):
         depth, mask = smooth_depth(depth, mask, noise_m, pixel_m)
     normals_world, incidence = _normals(depth, mask, cameras, noise_m, pixel_m)
     return Observations(
@@ -152,6 +167,20 @@ def _stacked_depth(
         depths.append(torch.where(mask, depth, torch.zeros_like(depth)))
         masks.append(mask)
     return torch.stack(depths), torch.stack(masks)
+
+
+def _visible_steps_m(capture: Capture, pixel_m: float) -> Float[Tensor, " k"]:
+    """Between the depths that each view's file can express; 0 where rounding to them hardly shows."""
+    depths = [view.depth for view in capture.views]
+    step_m = torch.tensor([0.0 if depth is None else depth.step_z for depth in depths])
+    far_m = torch.tensor([0.0 if depth is None else float(depth.depth_z.max()) for depth in depths])
+    shows = (step_m / 12**0.5 > VISIBLE_PX * pixel_m) & (step_m >= far_m / EIGHT_BITS)
+    return torch.where(shows, step_m, torch.zeros_like(step_m))
+
+
+def _is_rounded(step_m: Float[Tensor, " k"], noise_m: float) -> bool:
+    """Whether rounding shows, and is what seems to be noise."""
+    return bool((step_m > 0).any()) and noise_m <= ROUNDING_NOISE * float(step_m.max())
 
 
 def depth_noise_m(depth_z_m: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"], pixel_m: float) -> float:

@@ -55,6 +55,7 @@ class Faults:
         turn_deg, shift_m: Every stated camera is wrong by a turn about the object and a shift, random directions.
         exposure_gains: Factors on linear light, per view (repeated if there are more views).
         has_depth: Whether there are depth images at all.
+        depth_codes: Depth is rounded to so many values between each camera and the farthest it sees; 0 keeps it exact.
         seed: For everything random.
     """
 
@@ -63,6 +64,7 @@ class Faults:
     shift_m: float = 0.0
     exposure_gains: tuple[float, ...] = (1.0,)
     has_depth: bool = True
+    depth_codes: int = 0
     seed: int = 0
 
 
@@ -169,6 +171,9 @@ def capture_of(
         if gain != 1:
             image_srgb = srgb_from_linear((linear_from_srgb(image_srgb) * gain).clamp(0, 1))
         step_z = 1e-3 if faults.has_sensor_noise else 0.0
+        if faults.depth_codes:
+            step_z = float(depth_z_m[valid].max()) / faults.depth_codes
+            depth_z_m = (np.floor(depth_z_m / step_z) + 0.5) * step_z
         measured = DepthMap(torch.from_numpy(depth_z_m.astype(np.float32)), torch.from_numpy(valid), step_z=step_z)
         depth = measured if faults.has_depth else None
         name = names[index] if names else f"view_{index:02d}"

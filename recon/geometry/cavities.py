@@ -28,6 +28,9 @@ MIN_WALL_EVIDENCE = 0.5
 
 MIN_EDGE_POINTS = 200
 
+MIN_OPENING = 12
+"""Smaller openings, in samples, are gaps between measurements: what seemed walls around them was pierced."""
+
 THINNEST_WALL, THINNEST_NOISY_WALL = 0.5, 1.0
 """Thinner walls, in samples, would fall through a grid twice as fine, or through its blur under noise."""
 
@@ -118,7 +121,8 @@ def _edge_thickness(
     """Thickness, in samples, of the walls along each labelled edge of the seen free space.
 
     Returns:
-        By label; +inf where the edge does not run along walls, nan where too few points were measured to say.
+        By label; +inf where the edge does not run along walls, nan where it is too short, or has too few points beside
+        it, to say.
     """
     points = observations.points_world()[observations.depth_mask]
     normals = observations.normals_world[observations.depth_mask]
@@ -134,8 +138,10 @@ def _edge_thickness(
     point_count = np.bincount(nearby, minlength=labels.max() + 1)
     wall_count = np.bincount(nearby[is_wall], minlength=labels.max() + 1)
     found = np.where(point_count >= MIN_EDGE_POINTS, np.inf, np.nan).astype(np.float32)
+    sample_count = np.bincount(labels.ravel())
     for label in np.flatnonzero(np.isinf(found) & (wall_count >= MIN_WALL_EVIDENCE * point_count)):
-        found[label] = np.median(thickness[(nearby == label) & is_wall])
+        is_wide = sample_count[label] >= MIN_OPENING
+        found[label] = np.median(thickness[(nearby == label) & is_wall]) if is_wide else np.nan
     return found
 
 

@@ -1,31 +1,38 @@
 """Colours for what no photograph shows, and for the space between charts.
 
-Unseen surface gets the harmonic extension of its seen neighbours over the mesh, not over the atlas, where
-neighbours may lie far away.
+Colours are carried on over the mesh, not over the atlas, where neighbours may lie far away, and with the least total
+variation (Rudin et al. 1992): what nobody saw has few colours that meet in short borders.  A harmonic extension mixes
+them instead, and in linear light a bright jaw tints all of the dark cavity behind it.
 """
 
 import torch
 
+from recon import colour
 from recon.arrays import Bool, Float, Int, Tensor
 from recon.scene import TriangleMesh
 from recon.texture.texels import Texels, interpolate_corners
 
 GREY_LINEAR = 0.2
 """For an object of which nothing at all is seen."""
+_ROUNDS, _SMALL_DIFFERENCE = 4, 0.02
+"""Reweighted least squares: differences below this (sRGB, 0..1) along an edge count squared."""
 _SWEEPS = 300
-_TOLERANCE = 1e-4
+_TOLERANCE = 1e-2
+"""Of a round's residual.  After four rounds colours are 0.002 from those of twelve exact ones."""
 
 
 def fill_unseen(
     mesh: TriangleMesh, texels: Texels, linear: Float[Tensor, "n 3"], is_seen: Bool[Tensor, " n"]
 ) -> Float[Tensor, "n 3"]:
-    """Colours for every texel: the given ones where seen, smooth ones over the surface elsewhere."""
+    """Colours for every texel: the given ones where seen, what their neighbours carry on elsewhere."""
     if not bool(is_seen.any()):
         return torch.full_like(linear, GREY_LINEAR)
     seen, unseen = (torch.nonzero(mask).squeeze(1) for mask in (is_seen, ~is_seen))
     corner, vertex_count = mesh.faces[texels.face[seen]], mesh.positions_world.shape[0]
     vertex_colours, vertex_weight = _splat(corner, texels.barycentrics[seen], linear[seen], vertex_count)
-    vertex_colours = _extend_over_mesh(mesh, vertex_colours, vertex_weight > 0)
+    vertex_srgb = colour.srgb_from_linear(vertex_colours.clamp(0, 1))
+    vertex_srgb = _extend_over_mesh(mesh, vertex_srgb, vertex_weight > 0)
+    vertex_colours = colour.linear_from_srgb(vertex_srgb.clamp(0, 1))
     smooth = interpolate_corners(vertex_colours, mesh.faces, texels.face[unseen], texels.barycentrics[unseen])
     return linear.index_copy(0, unseen, smooth)
 
@@ -45,19 +52,27 @@ def _splat(
 def _extend_over_mesh(
     mesh: TriangleMesh, colours: Float[Tensor, "v 3"], is_known: Bool[Tensor, " v"]
 ) -> Float[Tensor, "v 3"]:
-    """Solve the graph Laplace equation for the unknown vertices (conjugate gradients, inverse edge lengths)."""
+    """Give the other vertices the colours that vary least in total along edges."""
     edges = torch.cat([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]])
     edges = torch.cat([edges, edges.flip(1)])
     length_m = (mesh.positions_world[edges[:, 0]] - mesh.positions_world[edges[:, 1]]).norm(dim=1)
-    stiffness = 1 / length_m.clamp_min(float(length_m.mean()) * 1e-2)
-    stiffness = stiffness / stiffness.mean()
-    diagonal = stiffness.new_zeros(colours.shape[0]).index_add(0, edges[:, 0], stiffness)
-    mean = colours[is_known].mean(0)
-    start = torch.where(is_known[:, None], colours, mean)
-    free = (~is_known & (diagonal > 0))[:, None].to(colours.dtype)
+    weight = 1 / length_m.clamp_min(float(length_m.mean()) * 1e-2)
+    solution = torch.where(is_known[:, None], colours, colours[is_known].mean(0))
+    for _ in range(_ROUNDS):
+        solution = _least_squares(solution, edges, weight / weight.mean(), is_known)
+        weight = 1 / ((solution[edges[:, 0]] - solution[edges[:, 1]]).norm(dim=1) + _SMALL_DIFFERENCE)
+    return solution
+
+
+def _least_squares(
+    start: Float[Tensor, "v 3"], edges: Int[Tensor, "e 2"], weight: Float[Tensor, " e"], is_known: Bool[Tensor, " v"]
+) -> Float[Tensor, "v 3"]:
+    """Solve the weighted graph Laplace equation for the unknown vertices (conjugate gradients)."""
+    diagonal = weight.new_zeros(start.shape[0]).index_add(0, edges[:, 0], weight)
+    free = (~is_known & (diagonal > 0))[:, None].to(start.dtype)
 
     def laplacian(values: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
-        pulled = torch.zeros_like(values).index_add(0, edges[:, 0], stiffness[:, None] * values[edges[:, 1]])
+        pulled = torch.zeros_like(values).index_add(0, edges[:, 0], weight[:, None] * values[edges[:, 1]])
         bent: Tensor = (diagonal[:, None] * values - pulled) * free
         return bent
 

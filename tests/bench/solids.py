@@ -23,6 +23,7 @@ FAULTS = {
     "pose": scenes.Faults(turn_deg=2.0, shift_m=0.005),
     "noise+pose": scenes.Faults(has_sensor_noise=True, turn_deg=2.0, shift_m=0.005),
     "exposure": scenes.Faults(exposure_gains=(1.0, 0.8, 1.25, 0.9, 1.1, 0.7)),
+    "8-bit": scenes.Faults(depth_codes=255),
     "no-depth": scenes.Faults(has_depth=False),
 }
 

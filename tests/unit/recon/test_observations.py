@@ -150,3 +150,53 @@ def test_points_outside_another_outline_are_none_of_the_object() -> None:
     assert not seen.depth_mask[0][is_rim].any()
     assert torch.equal(seen.depth_mask[0] | is_rim, exact.depth_mask[0])
     assert torch.equal(exact.depth_mask[0], first.depth.valid_mask)
+
+
+def with_step(capture: Capture, step_m: float) -> Capture:
+    """The same, its depths rounded to a file format's steps."""
+    view = capture.views[0]
+    assert view.depth is not None
+    depth_z = ((view.depth.depth_z / step_m).floor() + 0.5) * step_m
+    return replace(capture, views=(replace(view, depth=replace(view.depth, depth_z=depth_z, step_z=step_m)),))
+
+
+def test_steps_of_the_file_format_are_smoothed_where_they_show() -> None:
+    """Depth in steps of two pixel widths becomes the plane that it was; fine steps are left as they are."""
+    exact = one_view(tilted_plane())
+    coarse, fine = with_step(exact, 0.013), with_step(exact, 0.002)
+    seen = observe(coarse, geometry_scenes.CPU)
+    depths = [capture.views[0].depth.depth_z for capture in (exact, coarse, fine) if capture.views[0].depth]
+    assert (seen.depth_z_m[0] - depths[0]).abs().mean() < (depths[1] - depths[0]).abs().mean() / 5
+    assert not seen.has_noise
+    assert torch.equal(observe(fine, geometry_scenes.CPU).depth_z_m[0], depths[2])
+
+
+def test_steps_of_a_sensor_stay() -> None:
+    """A sensor's millimetres are wider than close pixels, but there are more of them than eight bits can tell apart."""
+    close = one_view(tilted_plane() / 2)
+    coarse = with_step(close, 0.001)
+    intrinsics = Intrinsics(SIZE_PX, SIZE_PX, 10 * FOCAL_PX, 10 * FOCAL_PX, 47.3, 48.8)
+    near_px = replace(coarse.views[0], camera=replace(CAMERA, intrinsics=intrinsics))
+    assert near_px.depth is not None
+    assert torch.equal(
+        observe(replace(coarse, views=(near_px,)), geometry_scenes.CPU).depth_z_m[0], near_px.depth.depth_z
+    )
+
+
+def test_steps_stay_where_nobody_may_smooth_them() -> None:
+    """denoise = "off" keeps depth as it is; so do photographs that disagree, which the mesh follows anyway."""
+    coarse = with_step(one_view(tilted_plane()), 0.013)
+    disagreeing = replace(coarse, photographs_disagree=True)
+    assert coarse.views[0].depth is not None
+    for seen in (observe(coarse, geometry_scenes.CPU, "off"), observe(disagreeing, geometry_scenes.CPU)):
+        assert torch.equal(seen.depth_z_m[0], coarse.views[0].depth.depth_z)
+
+
+def test_noise_that_is_larger_than_the_steps_is_noise() -> None:
+    """A sensor in whole millimetres with noise of two: smoothed as noise, no bounds of half a millimetre."""
+    generator = torch.Generator().manual_seed(0)
+    noisy = tilted_plane() + 0.008 * torch.randn(SIZE_PX, SIZE_PX, generator=generator)
+    coarse = with_step(one_view(noisy), 0.008)
+    seen = observe(coarse, geometry_scenes.CPU)
+    assert seen.has_noise
+    assert seen.noise_m == pytest.approx(0.0083, rel=0.15)

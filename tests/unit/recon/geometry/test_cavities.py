@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 import geometry_scenes
 from recon.geometry import build, cavities
@@ -116,6 +117,20 @@ def test_what_lies_deep_behind_a_slit_is_left_to_the_fill() -> None:
     along = torch.arange(60.0)
     assert torch.allclose(reach[2, 10], DEPTH_PER_WIDTH * 8 - along)
     assert torch.allclose(clearance[2, :, 5], depth[2, :, 5] - 2)
+
+
+def test_gaps_of_a_few_samples_are_no_openings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a bowl's opening eleven samples along its wall say nothing, twelve how thick the wall is."""
+    observations, seen, grid = seen_space("bowl")
+    free, measured = seen.is_free.numpy(), seen.is_measured.numpy()
+    labels, _ = ndimage.label(free & ndimage.binary_dilation(~free & ~measured) & ~measured, cavities.NEIGHBOURHOOD)
+    opening = int(np.flatnonzero(np.isfinite(cavities._edge_thickness(observations, labels, grid)))[0])
+    along_wall = np.argwhere((labels == opening) & ndimage.binary_dilation(measured))
+    monkeypatch.setattr(cavities, "MIN_EDGE_POINTS", 1)
+    for count, is_known in ((cavities.MIN_OPENING - 1, False), (cavities.MIN_OPENING, True)):
+        gap = np.zeros_like(labels)
+        gap[tuple(along_wall[:count].T)] = 1
+        assert np.isfinite(cavities._edge_thickness(observations, gap, grid)[1]) == is_known
 
 
 def test_walls_are_as_thick_as_they_are() -> None:

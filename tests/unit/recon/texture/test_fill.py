@@ -4,6 +4,7 @@ import torch
 
 import scenes
 import texture_scenes
+from recon import colour
 from recon.texture.fill import GREY_LINEAR, fill_unseen, push_pull
 
 
@@ -17,13 +18,26 @@ def test_unseen_surface_continues_its_neighbours() -> None:
     linear = torch.where((height > 0)[:, None], red, blue) * is_seen[:, None]
     filled = fill_unseen(mesh, texels, linear, is_seen)
     assert torch.equal(filled[is_seen], linear[is_seen])
-    unseen, at = filled[~is_seen], height[~is_seen]
+    unseen, at = colour.srgb_from_linear(filled[~is_seen]), height[~is_seen]
     assert unseen[:, 1].abs().max() < 1e-6
     assert unseen[:, 0].min() >= -1e-4
     assert unseen[:, 0].max() <= 1.0001
     assert unseen[at > 0.5, 0].min() > 0.7
     assert unseen[at < -0.5, 0].max() < 0.3
     assert abs(float(unseen[at.abs() < 0.05, 0].mean()) - 0.5) < 0.05
+
+
+def test_a_colour_that_touches_the_unseen_in_one_place_does_not_tint_all_of_it() -> None:
+    """A bright patch along a seventh of a dark cap's border stays beside it; a mean would show all over the cap."""
+    mesh = texture_scenes.ball()
+    _, texels = texture_scenes.unwrapped(mesh)
+    direction = (texels.positions_world - scenes.sphere().centre_world) / 0.1
+    is_seen = direction[:, 2] > -0.5
+    is_bright = torch.atan2(direction[:, 1], direction[:, 0]).abs() < torch.pi / 7
+    linear = torch.where(is_bright[:, None], torch.tensor([0.9, 0.2, 0.05]), torch.tensor([0.01, 0.01, 0.01]))
+    filled = colour.srgb_from_linear(fill_unseen(mesh, texels, linear * is_seen[:, None], is_seen))
+    dark = colour.srgb_from_linear(torch.tensor(0.01))
+    assert (filled[direction[:, 2] < -0.9, 0] - dark).abs().max() < 0.1
 
 
 def test_an_object_seen_by_nobody_is_grey() -> None:
