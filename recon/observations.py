@@ -18,9 +18,9 @@ from recon.scene import CameraBatch, Capture, batch_cameras
 VISIBLE_PX = 0.25
 """Errors of depth with a smaller deviation, in pixel widths, are not worth smoothing."""
 
-EIGHT_BITS = 256
-"""Files with more steps up to the farthest depth are a sensor's, whose errors are not only rounding: on a photographed
-dog with steps of a millimetre the smoothest surface was a worse one."""
+COARSE_BITS = 8
+"""Files with more are a sensor's, whose errors are not only rounding: on a photographed dog with 16 bits in steps of a
+millimetre the smoothest surface was a worse one."""
 
 ROUNDING_NOISE = 0.61
 """Noise, in steps of the file format, that rounding alone can be taken for: second differences of one step."""
@@ -171,11 +171,11 @@ def _stacked_depth(
 
 def _visible_steps_m(capture: Capture, pixel_m: float) -> Float[Tensor, " k"]:
     """Between the depths that each view's file can express; 0 where rounding to them hardly shows."""
-    depths = [view.depth for view in capture.views]
-    step_m = torch.tensor([0.0 if depth is None else depth.step_z for depth in depths])
-    far_m = torch.tensor([0.0 if depth is None else float(depth.depth_z.max()) for depth in depths])
-    shows = (step_m / 12**0.5 > VISIBLE_PX * pixel_m) & (step_m >= far_m / EIGHT_BITS)
-    return torch.where(shows, step_m, torch.zeros_like(step_m))
+    step_m = torch.zeros(len(capture.views))
+    for index, view in enumerate(capture.views):
+        if view.depth is not None and 0 < view.depth.integer_bits <= COARSE_BITS:
+            step_m[index] = view.depth.step_z
+    return torch.where(step_m / 12**0.5 > VISIBLE_PX * pixel_m, step_m, torch.zeros_like(step_m))
 
 
 def _is_rounded(step_m: Float[Tensor, " k"], noise_m: float) -> bool:

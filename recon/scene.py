@@ -90,6 +90,7 @@ class DepthMap:
         step_z: Smallest difference the file format can express, in the unit of ``depth_z``.
         may_be_disparity: The codes were taken for depth counted down from white, but nothing says that they are not
             disparity; the cameras stage tries both.
+        integer_bits: Of the numbers in the file; 0 for floating point.
     """
 
     depth_z: Float[Tensor, "h w"]
@@ -97,6 +98,7 @@ class DepthMap:
     is_relative: bool = False
     step_z: float = 0.0
     may_be_disparity: bool = False
+    integer_bits: int = 0
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,9 @@ def capture_of(
         if faults.depth_codes:
             step_z = float(depth_z_m[valid].max()) / faults.depth_codes
             depth_z_m = (np.floor(depth_z_m / step_z) + 0.5) * step_z
-        measured = DepthMap(torch.from_numpy(depth_z_m.astype(np.float32)), torch.from_numpy(valid), step_z=step_z)
+        depth_z, mask = torch.from_numpy(depth_z_m.astype(np.float32)), torch.from_numpy(valid)
+        bits = 8 if faults.depth_codes else 16 if step_z else 0
+        measured = DepthMap(depth_z, mask, step_z=step_z, integer_bits=bits)
         depth = measured if faults.has_depth else None
         name = names[index] if names else f"view_{index:02d}"
         stated = _misplaced(camera, scene, faults, rng)

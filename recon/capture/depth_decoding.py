@@ -112,7 +112,9 @@ def decode_depth(raw: RawDepth, code: DepthCode) -> DepthMap:
     depth = np.where(valid, depth, 0.0)
     may_be_disparity = code.is_inferred and code.is_relative and code.encoding == "near_is_bright"
     depth_z = torch.from_numpy(depth.astype(np.float32))
-    return DepthMap(depth_z, torch.from_numpy(valid), code.is_relative, step, may_be_disparity)
+    return DepthMap(
+        depth_z, torch.from_numpy(valid), code.is_relative, step, may_be_disparity, integer_bits=raw.integer_bits
+    )
 
 
 def _decode_disparity(

@@ -38,7 +38,7 @@ def test_floats_are_metres():
     assert code.encoding == "metres"
     assert depth.valid_mask.tolist() == [[True, False, False, False, False, False]]
     assert depth.depth_z[0, 0] == 0.5
-    assert (depth.is_relative, depth.step_z) == (False, 0.0)
+    assert (depth.is_relative, depth.step_z, depth.integer_bits) == (False, 0.0, 0)
     assert inferences[0].value == "metres"
 
 
@@ -88,6 +88,7 @@ def test_eight_bits_without_a_statement_stay_relative():
     assert depth.valid_mask.tolist() == [[False, True, True]]
     np.testing.assert_allclose(depth.depth_z[0, 1:], [1.5 / 255, 255.5 / 255], rtol=1e-6)
     assert depth.step_z == pytest.approx(1 / 255)
+    assert depth.integer_bits == 8
 
 
 @pytest.mark.parametrize("bits", [8, 16])
