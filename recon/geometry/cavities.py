@@ -3,7 +3,8 @@
 Cameras around a bowl see its outside and the upper part of its inside; a smooth fill would close it like a
 drum.  Where the edge of the seen free space runs along walls that were seen from both sides, and most of it
 does, the free space continues behind it until it is as close to the other surfaces as the walls are thick, but
-no farther than the opening is wide: what lies deep behind a narrow slit may as well be solid.  Solid objects have
+no farther than the opening is wide: what lies deep behind a narrow slit may as well be solid.  Where the walls are
+evenly thick the object is a shell, and hollow however deep or narrow: a mug, a vase.  Solid objects have
 no such walls along their shadows and are left alone.
 """
 
@@ -36,6 +37,10 @@ DEPTH_PER_WIDTH = 1.5
 
 VESSEL_SHARE = 2 / 3
 """Where more than this share of the space between the walls is within that reach, all of it is free."""
+
+EVEN_WALLS = 1 / 3
+"""Quartiles of a shell's thickness differ by less than this share of its median; those of a clamp's parts by more than
+all of it, those of a mug by 1 %, and under noise those of a vase by 17 %."""
 
 MARGIN = 2
 """So many samples around free space its distance goes on, so that it falls through zero where the walls begin."""
@@ -75,7 +80,8 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     is_free, is_measured = seen.is_free.cpu().numpy(), seen.is_measured.cpu().numpy()
     frontier = is_free & ndimage.binary_dilation(~is_free & ~is_measured) & ~is_measured
     labels, _ = ndimage.label(frontier, NEIGHBOURHOOD)
-    thickness = np.where(frontier, _edge_thickness(observations, labels, grid)[labels], np.nan)
+    edges = _edge_walls(observations, labels, grid)
+    thickness = np.where(frontier, edges.thickness[labels], np.nan)
     is_open = np.isfinite(thickness)
     if not is_open.any():
         return nothing
@@ -85,7 +91,7 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     wall = torch.from_numpy(thickness[is_open]).to(depth).clamp_min(thinnest)
     opening = torch.from_numpy(np.argwhere(is_open)).to(depth.device)
     reach, clearance = _space_behind(opening, wall, depth, ~seen.is_free)
-    space = _filled_vessels(reach, clearance, is_open)
+    space = _filled_vessels(reach, clearance, is_open, is_open & edges.is_even[labels])
     space = torch.where(_is_needed(observations, seen, grid), space.clamp_max(0), space)
     is_hollow = (space > 0).cpu().numpy()
     pieces, _ = ndimage.label(is_hollow | is_open)
@@ -99,27 +105,41 @@ def _around(samples: npt.NDArray[np.bool_], device: torch.device) -> Bool[Tensor
 
 
 def _filled_vessels(
-    reach: Float[Tensor, "x y z"], clearance: Float[Tensor, "x y z"], is_open: npt.NDArray[np.bool_]
+    reach: Float[Tensor, "x y z"],
+    clearance: Float[Tensor, "x y z"],
+    is_open: npt.NDArray[np.bool_],
+    is_mouth: npt.NDArray[np.bool_],
 ) -> Float[Tensor, "x y z"]:
-    """What lies within reach and before the walls; all before the walls where most of that is within reach."""
+    """What lies within reach and before the walls.
+
+    All before the walls where most of that is within reach, or where most of what opens on it is the mouth of a shell.
+    """
     space = torch.minimum(reach, clearance)
     before_walls = (clearance > 0).cpu().numpy()
     pieces, piece_count = ndimage.label(before_walls | is_open)
     whole = np.bincount(pieces[before_walls], minlength=piece_count + 1)
     reached = np.bincount(pieces[(space > 0).cpu().numpy()], minlength=piece_count + 1)
-    is_vessel = (reached > VESSEL_SHARE * whole)[pieces]
+    opening, mouth = (np.bincount(pieces[mask], minlength=piece_count + 1) for mask in (is_open, is_mouth))
+    is_vessel = ((reached > VESSEL_SHARE * whole) | (mouth > opening / 2))[pieces]
     is_its_wall = _around(is_vessel, space.device) & (clearance <= 0)
     return torch.where(torch.from_numpy(is_vessel).to(space.device) | is_its_wall, clearance, space)
 
 
-def _edge_thickness(
-    observations: Observations, labels: npt.NDArray[np.integer[Any]], grid: Grid
-) -> npt.NDArray[np.float32]:
-    """Thickness, in samples, of the walls along each labelled edge of the seen free space.
+@dataclass(frozen=True)
+class EdgeWalls:
+    """The walls along each labelled edge of the seen free space, by label.
 
-    Returns:
-        By label; +inf where the edge does not run along walls, nan where too few points were measured to say.
+    Attributes:
+        thickness: In samples; +inf where the edge does not run along walls, nan where too few points were measured.
+        is_even: Whether they are equally thick all along the edge.
     """
+
+    thickness: npt.NDArray[np.float32]
+    is_even: npt.NDArray[np.bool_]
+
+
+def _edge_walls(observations: Observations, labels: npt.NDArray[np.integer[Any]], grid: Grid) -> EdgeWalls:
+    """Measure how thick the walls are where the seen free space ends."""
     points = observations.points_world()[observations.depth_mask]
     normals = observations.normals_world[observations.depth_mask]
     index = ((points - grid.origin_world) / grid.spacing_m).round().long().cpu().numpy()
@@ -134,9 +154,11 @@ def _edge_thickness(
     point_count = np.bincount(nearby, minlength=labels.max() + 1)
     wall_count = np.bincount(nearby[is_wall], minlength=labels.max() + 1)
     found = np.where(point_count >= MIN_EDGE_POINTS, np.inf, np.nan).astype(np.float32)
+    is_even = np.zeros(len(found), bool)
     for label in np.flatnonzero(np.isinf(found) & (wall_count >= MIN_WALL_EVIDENCE * point_count)):
-        found[label] = np.median(thickness[(nearby == label) & is_wall])
-    return found
+        thinner, found[label], thicker = np.quantile(thickness[(nearby == label) & is_wall], (0.25, 0.5, 0.75))
+        is_even[label] = thicker - thinner < EVEN_WALLS * found[label]
+    return EdgeWalls(found, is_even)
 
 
 def wall_thickness_m(
