@@ -8,7 +8,7 @@ evenly thick the object is a shell, and hollow however deep or narrow: a mug, a 
 no such walls along their shadows and are left alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,7 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     nothing = torch.full_like(seen.distance, -torch.inf)
     if not observations.has_depth:
         return nothing
+    seen = replace(seen, is_measured=seen.is_measured & _near_points(observations, grid))
     is_free, is_measured = seen.is_free.cpu().numpy(), seen.is_measured.cpu().numpy()
     frontier = is_free & ndimage.binary_dilation(~is_free & ~is_measured) & ~is_measured
     labels, _ = ndimage.label(frontier, NEIGHBOURHOOD)
@@ -97,6 +98,21 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     pieces, _ = ndimage.label(is_hollow | is_open)
     is_joined = np.isin(pieces, np.unique(pieces[is_open])) & is_hollow
     return torch.where(_around(is_joined, space.device) & ~seen.is_free, space, nothing)
+
+
+def _near_points(observations: Observations, grid: Grid) -> Bool[Tensor, "x y z"]:
+    """Samples near measured points.
+
+    Behind a surface that seems grazed, above all where normals are noisy, the distance perpendicular to it stays small
+    far along the ray; walls would seem to hang in the air there.
+    """
+    points = observations.points_world()[observations.depth_mask]
+    index = ((points - grid.origin_world) / grid.spacing_m).round().long()
+    largest = torch.tensor(grid.shape, device=index.device) - 1
+    x, y, z = index[((index >= 0) & (index <= largest)).all(1)].cpu().unbind(1)
+    holds_points = np.zeros(grid.shape, bool)
+    holds_points[x, y, z] = True
+    return _around(holds_points, index.device)
 
 
 def _around(samples: npt.NDArray[np.bool_], device: torch.device) -> Bool[Tensor, "x y z"]:
@@ -180,7 +196,8 @@ def wall_thickness_m(
 def _is_needed(observations: Observations, seen: SeenSpace, grid: Grid) -> Bool[Tensor, "x y z"]:
     """Samples that may be all there is on a ray inside an outline: nothing was measured on it, before or behind them.
 
-    Coverage is eroded by a cell, so the borders of what gave no depth belong to it; outlines are nobody's border.
+    The view itself may have measured it, or others what lies in the same cell of its picture.  Coverage is eroded by a
+    cell, so the borders of what gave no depth belong to it; outlines are nobody's border.
     """
     cameras = observations.cameras
     cell_px = CELL * grid.spacing_m / observations.pixel_m
@@ -194,9 +211,19 @@ def _is_needed(observations: Observations, seen: SeenSpace, grid: Grid) -> Bool[
     is_covered = torch.zeros(cameras.count, rows * columns, device=cell.device)
     is_covered.scatter_(1, cell[:, is_surface], 1.0)
     is_covered = -torch.nn.functional.max_pool2d(-is_covered.view(-1, rows, columns), 3, 1, 1).flatten(1)
-    outline_px = observations.silhouette_px.flatten(1).gather(1, y.long() * cameras.width_px + x.long())
-    is_bare = is_within & (outline_px < -3 * cell_px) & (is_covered.gather(1, cell) == 0)
+    pixel = y.long() * cameras.width_px + x.long()
+    has_depth = _eroded(observations.depth_mask, int(cell_px)).flatten(1).gather(1, pixel)
+    outline_px = observations.silhouette_px.flatten(1).gather(1, pixel)
+    is_bare = is_within & (outline_px < -3 * cell_px) & ~has_depth & (is_covered.gather(1, cell) == 0)
     return is_bare.any(0).view(grid.shape)
+
+
+def _eroded(mask: Bool[Tensor, "k h w"], reach_px: int) -> Bool[Tensor, "k h w"]:
+    """Without what is no more than ``reach_px`` away from its borders, along rows and columns."""
+    blank = (~mask).float()[:, None]
+    for reach in ((reach_px, 0), (0, reach_px)):
+        blank = torch.nn.functional.max_pool2d(blank, (2 * reach[0] + 1, 2 * reach[1] + 1), 1, reach)
+    return blank[:, 0] == 0
 
 
 def _distance_to(walls: npt.NDArray[np.bool_], distance: Float[Tensor, "x y z"]) -> Float[Tensor, "x y z"]:
