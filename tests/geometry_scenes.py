@@ -22,6 +22,7 @@ SOLIDS = {
     "torus": scenes.torus(),
     "plate": scenes.plate(),
     "bowl": scenes.bowl(),
+    "mug": scenes.mug(),
     "toy": scenes.toy(),
 }
 

@@ -23,6 +23,7 @@ from shapes import (
     cube,
     every_scene,
     glossy_cylinder,
+    mug,
     pan,
     plate,
     shaft,
@@ -33,7 +34,7 @@ from shapes import (
 
 __all__ = [
     "CUBE6_NAMES", "Faults", "Rendered", "Scene", "block_with_hole", "bowl", "capture_of", "cube", "cube6_cameras",
-    "every_scene", "glossy_cylinder", "held_out_cameras", "look_from", "make_capture", "orbit6_cameras",
+    "every_scene", "glossy_cylinder", "held_out_cameras", "look_from", "make_capture", "mug", "orbit6_cameras",
     "orbit_camera", "pan", "plate", "render", "sees", "shaft", "sphere", "torus", "toy",
 ]  # fmt: skip
 

@@ -6,6 +6,7 @@ every solid; inside a union they are a lower bound.  Source of the closed forms:
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -128,6 +129,23 @@ def pan(radius_m: float = 0.08, depth_m: float = 0.045, wall_m: float = 0.0025) 
     return _scene("pan", distance, high, [-radius_m, -radius_m, -depth_m / 2])
 
 
+def mug(radius_m: float = 0.04, depth_m: float = 0.1, wall_m: float = 0.004) -> Scene:
+    """A drinking mug, deeper than wide, with a round handle along +x as thick as two walls."""
+    inner = radius_m - wall_m
+    profile = [(0, 0), (radius_m, 0), (radius_m, depth_m), (inner, depth_m), (inner, wall_m), (0, wall_m)]
+    body = _revolved(profile, depth_m / 2)
+    bend = np.linspace(-np.pi / 2, np.pi / 2, 9)
+    joints = np.stack([radius_m + 0.025 * np.cos(bend), 0 * bend, 0.03 * np.sin(bend)], -1)
+
+    def distance(p: Array) -> Array:
+        handle = [_capsule(p, start, end, wall_m) for start, end in pairwise(joints)]
+        return np.minimum.reduce([body(p), *handle])
+
+    return _scene(
+        "mug", distance, [joints[:, 0].max() + wall_m, radius_m, depth_m / 2], [-radius_m, -radius_m, -depth_m / 2]
+    )
+
+
 def shaft(diameter_m: float = 0.006, length_m: float = 0.2) -> Scene:
     """A thin upright rod with a round foot."""
     rod, foot = (diameter_m / 2, length_m / 2), (0.03, 0.008)
@@ -181,7 +199,7 @@ def toy() -> Scene:
 def every_scene() -> tuple[Scene, ...]:
     """One of each, for tests that hold for any solid."""
     return (
-        sphere(), cube(), cube(rounding_m=0.02), torus(), plate(), bowl(), pan(), shaft(),
+        sphere(), cube(), cube(rounding_m=0.02), torus(), plate(), bowl(), mug(), pan(), shaft(),
         block_with_hole(), glossy_cylinder(), toy(),
     )  # fmt: skip
 

@@ -72,6 +72,33 @@ def test_what_is_continued_lies_in_the_cavity() -> None:
     assert offset[:, 2].max() < 0.045 + grid.spacing_m
 
 
+def test_a_mug_is_hollow_to_its_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Walls of even thickness are a shell's: its whole inside becomes free, by its width alone less than two thirds."""
+    observations, seen, grid = seen_space("mug")
+    scene = geometry_scenes.SOLIDS["mug"]
+    positions = grid.positions_world().double().numpy()
+    true = torch.from_numpy(scene.signed_distance_m(positions)).view(grid.shape) / grid.spacing_m
+    x, y, z = (positions - scene.centre_world + np.array([0.0125 + 0.002, 0, 0])).T
+    in_cavity = torch.from_numpy((np.hypot(x, y) < 0.036) & (np.abs(z) < 0.05)).view(grid.shape)
+    is_unseen = ~seen.is_free & (true > 1) & in_cavity
+    assert is_unseen.sum() > 1000
+    walls = continue_cavities(observations, seen, grid)
+    assert (walls > 0)[is_unseen].float().mean() > 0.95
+    assert (true[walls > 0] < -1).float().mean() < 0.01
+    monkeypatch.setattr(cavities, "EVEN_WALLS", 0.0)
+    assert (continue_cavities(observations, seen, grid) > 0)[is_unseen].float().mean() < 2 / 3
+
+
+def test_walls_that_no_measured_point_is_near_do_not_count() -> None:
+    """Samples in the bowl's unseen inside that only seem to be measured change nothing."""
+    observations, seen, grid = seen_space("bowl")
+    walls = continue_cavities(observations, seen, grid)
+    deep = walls > 5
+    assert deep.any()
+    haunted = continue_cavities(observations, replace(seen, is_measured=seen.is_measured | deep), grid)
+    assert torch.equal(haunted, walls)
+
+
 @pytest.mark.parametrize("name", ["cube", "toy"])
 def test_solids_are_left_alone(name: str) -> None:
     """Nothing is continued where no wall was seen from both sides, whatever stayed in the shade."""
