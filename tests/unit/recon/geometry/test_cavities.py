@@ -151,13 +151,13 @@ def test_gaps_of_a_few_samples_are_no_openings(monkeypatch: pytest.MonkeyPatch) 
     observations, seen, grid = seen_space("bowl")
     free, measured = seen.is_free.numpy(), seen.is_measured.numpy()
     labels, _ = ndimage.label(free & ndimage.binary_dilation(~free & ~measured) & ~measured, cavities.NEIGHBOURHOOD)
-    opening = int(np.flatnonzero(np.isfinite(cavities._edge_thickness(observations, labels, grid)))[0])
+    opening = int(np.flatnonzero(np.isfinite(cavities._edge_walls(observations, labels, grid).thickness))[0])
     along_wall = np.argwhere((labels == opening) & ndimage.binary_dilation(measured))
     monkeypatch.setattr(cavities, "MIN_EDGE_POINTS", 1)
     for count, is_known in ((cavities.MIN_OPENING - 1, False), (cavities.MIN_OPENING, True)):
         gap = np.zeros_like(labels)
         gap[tuple(along_wall[:count].T)] = 1
-        assert np.isfinite(cavities._edge_thickness(observations, gap, grid)[1]) == is_known
+        assert np.isfinite(cavities._edge_walls(observations, gap, grid).thickness[1]) == is_known
 
 
 def test_walls_are_as_thick_as_they_are() -> None:
