@@ -40,6 +40,9 @@ VESSEL_SHARE = 2 / 3
 MARGIN = 2
 """So many samples around free space its distance goes on, so that it falls through zero where the walls begin."""
 
+BEFORE = 0.5
+"""What lies before a wall by less than this, in samples, may lie in it."""
+
 CELL = 2.0
 """Width, in samples, of the cells of a picture on whose rays measured surfaces are sought."""
 
@@ -79,8 +82,8 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     is_open = np.isfinite(thickness)
     if not is_open.any():
         return nothing
-    depth = _distance_to((is_measured & ~is_free) | np.isposinf(thickness), seen.distance)
-    depth = torch.where(seen.is_free, depth, torch.minimum(depth, -seen.distance))  # gaps in what was measured
+    is_closed = frontier & ~is_open & (np.isposinf(thickness) | _beside(~is_free & ~is_measured, is_open))
+    depth = _depth_behind(observations, is_measured | is_closed, seen, grid)
     thinnest = THINNEST_NOISY_WALL if observations.has_noise else THINNEST_WALL
     wall = torch.from_numpy(thickness[is_open]).to(depth).clamp_min(thinnest)
     opening = torch.from_numpy(np.argwhere(is_open)).to(depth.device)
@@ -91,6 +94,13 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     pieces, _ = ndimage.label(is_hollow | is_open)
     is_joined = np.isin(pieces, np.unique(pieces[is_open])) & is_hollow
     return torch.where(_around(is_joined, space.device) & ~seen.is_free, space, nothing)
+
+
+def _beside(space: npt.NDArray[np.bool_], is_open: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """What touches the same pieces of space as an opening does."""
+    pieces, _ = ndimage.label(space)
+    behind = np.unique(pieces[ndimage.binary_dilation(is_open) & space])
+    return ndimage.binary_dilation(np.isin(pieces, behind[behind > 0]))
 
 
 def _around(samples: npt.NDArray[np.bool_], device: torch.device) -> Bool[Tensor, "x y z"]:
@@ -177,11 +187,36 @@ def _is_needed(observations: Observations, seen: SeenSpace, grid: Grid) -> Bool[
     return is_bare.any(0).view(grid.shape)
 
 
-def _distance_to(walls: npt.NDArray[np.bool_], distance: Float[Tensor, "x y z"]) -> Float[Tensor, "x y z"]:
-    """Distance to the surface that passes near the walls' samples: to the nearest of them, and on from it."""
-    steps, nearest = ndimage.distance_transform_edt(~walls, return_indices=True)
-    x, y, z = torch.from_numpy(nearest).to(distance.device).long()
-    return torch.from_numpy(steps).to(distance) - distance[x, y, z]
+def _depth_behind(
+    observations: Observations, walls: npt.NDArray[np.bool_], seen: SeenSpace, grid: Grid
+) -> Float[Tensor, "x y z"]:
+    """Distance to the surface that passes near the walls' samples: to the nearest of them, and on from it.
+
+    A wall is no wall to what lies before it.  There, and behind gaps in what was measured, the views say how deep a
+    sample lies.
+    """
+    nearest = ndimage.distance_transform_edt(~walls, return_distances=False, return_indices=True)
+    x, y, z = index = torch.from_numpy(nearest).to(grid.device).long()
+    outwards, distance = _outwards(observations, grid)[:, x, y, z], seen.distance[x, y, z]
+    here = torch.stack(torch.meshgrid(*(torch.arange(size, device=grid.device) for size in grid.shape), indexing="ij"))
+    from_wall = here - index + distance * outwards
+    depth = torch.where((outwards == 0).all(0), (here - index).float().norm(dim=0) - distance, from_wall.norm(dim=0))
+    is_before = seen.is_measured[x, y, z] & ((from_wall * outwards).sum(0) > BEFORE)
+    behind = torch.where(is_before, -seen.distance, torch.minimum(depth, -seen.distance))
+    return torch.where(seen.is_free, depth, behind)
+
+
+def _outwards(observations: Observations, grid: Grid) -> Float[Tensor, "3 x y z"]:
+    """Mean direction of the normals that were measured within a sample or so; zero where none were."""
+    points, normals = (
+        vectors[observations.depth_mask] for vectors in (observations.points_world(), observations.normals_world)
+    )
+    last = torch.tensor(grid.shape, device=grid.device) - 1
+    index = ((points - grid.origin_world) / grid.spacing_m).round().long().clamp_min(0).minimum(last)
+    flat = (index[:, 0] * grid.shape[1] + index[:, 1]) * grid.shape[2] + index[:, 2]
+    total = torch.zeros(3, last.add(1).prod().item(), device=grid.device).index_add_(1, flat, normals.T)
+    summed = torch.nn.functional.avg_pool3d(total.view(1, 3, *grid.shape), 3, 1, 1)[0]
+    return torch.nn.functional.normalize(summed, dim=0)
 
 
 def _space_behind(
