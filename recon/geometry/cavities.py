@@ -26,7 +26,8 @@ MAX_WALL_SHARE = 0.04
 MIN_WALL_EVIDENCE = 0.5
 """Share of the measured points along a shadow's edge that must lie on such walls."""
 
-MIN_EDGE_POINTS = 200
+MIN_EDGE_POINTS = 1.0
+"""Measured points near a shadow's edge for each of its samples; with fewer it hangs in the air, in front of a cavity."""
 
 THINNEST_WALL, THINNEST_NOISY_WALL = 0.5, 1.0
 """Thinner walls, in samples, would fall through a grid twice as fine, or through its blur under noise."""
@@ -82,8 +83,7 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     is_open = np.isfinite(thickness)
     if not is_open.any():
         return nothing
-    is_closed = frontier & ~is_open & (np.isposinf(thickness) | _beside(~is_free & ~is_measured, is_open))
-    depth = _depth_behind(observations, is_measured | is_closed, seen, grid)
+    depth = _depth_behind(np.isposinf(thickness), _outwards(observations, grid), seen)
     thinnest = THINNEST_NOISY_WALL if observations.has_noise else THINNEST_WALL
     wall = torch.from_numpy(thickness[is_open]).to(depth).clamp_min(thinnest)
     opening = torch.from_numpy(np.argwhere(is_open)).to(depth.device)
@@ -94,13 +94,6 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     pieces, _ = ndimage.label(is_hollow | is_open)
     is_joined = np.isin(pieces, np.unique(pieces[is_open])) & is_hollow
     return torch.where(_around(is_joined, space.device) & ~seen.is_free, space, nothing)
-
-
-def _beside(space: npt.NDArray[np.bool_], is_open: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """What touches the same pieces of space as an opening does."""
-    pieces, _ = ndimage.label(space)
-    behind = np.unique(pieces[ndimage.binary_dilation(is_open) & space])
-    return ndimage.binary_dilation(np.isin(pieces, behind[behind > 0]))
 
 
 def _around(samples: npt.NDArray[np.bool_], device: torch.device) -> Bool[Tensor, "x y z"]:
@@ -143,7 +136,8 @@ def _edge_thickness(
     is_wall = np.isfinite(thickness)
     point_count = np.bincount(nearby, minlength=labels.max() + 1)
     wall_count = np.bincount(nearby[is_wall], minlength=labels.max() + 1)
-    found = np.where(point_count >= MIN_EDGE_POINTS, np.inf, np.nan).astype(np.float32)
+    sample_count = np.bincount(labels.ravel(), minlength=labels.max() + 1)
+    found = np.where(point_count >= MIN_EDGE_POINTS * sample_count, np.inf, np.nan).astype(np.float32)
     for label in np.flatnonzero(np.isinf(found) & (wall_count >= MIN_WALL_EVIDENCE * point_count)):
         found[label] = np.median(thickness[(nearby == label) & is_wall])
     return found
@@ -188,20 +182,23 @@ def _is_needed(observations: Observations, seen: SeenSpace, grid: Grid) -> Bool[
 
 
 def _depth_behind(
-    observations: Observations, walls: npt.NDArray[np.bool_], seen: SeenSpace, grid: Grid
+    is_closed: npt.NDArray[np.bool_], outwards: Float[Tensor, "3 x y z"], seen: SeenSpace
 ) -> Float[Tensor, "x y z"]:
     """Distance to the surface that passes near the walls' samples: to the nearest of them, and on from it.
 
     A wall is no wall to what lies before it.  There, and behind gaps in what was measured, the views say how deep a
     sample lies.
     """
-    nearest = ndimage.distance_transform_edt(~walls, return_distances=False, return_indices=True)
-    x, y, z = index = torch.from_numpy(nearest).to(grid.device).long()
-    outwards, distance = _outwards(observations, grid)[:, x, y, z], seen.distance[x, y, z]
-    here = torch.stack(torch.meshgrid(*(torch.arange(size, device=grid.device) for size in grid.shape), indexing="ij"))
+    device, is_wall = outwards.device, seen.is_measured & (outwards != 0).any(0)
+    nearest = ndimage.distance_transform_edt(
+        ~(is_wall.cpu().numpy() | is_closed), return_distances=False, return_indices=True
+    )
+    x, y, z = index = torch.from_numpy(nearest).to(device).long()
+    outwards, distance = outwards[:, x, y, z], seen.distance[x, y, z]
+    here = torch.stack(torch.meshgrid(*(torch.arange(size, device=device) for size in distance.shape), indexing="ij"))
     from_wall = here - index + distance * outwards
     depth = torch.where((outwards == 0).all(0), (here - index).float().norm(dim=0) - distance, from_wall.norm(dim=0))
-    is_before = seen.is_measured[x, y, z] & ((from_wall * outwards).sum(0) > BEFORE)
+    is_before = is_wall[x, y, z] & ((from_wall * outwards).sum(0) > BEFORE)
     behind = torch.where(is_before, -seen.distance, torch.minimum(depth, -seen.distance))
     return torch.where(seen.is_free, depth, behind)
 
