@@ -68,16 +68,18 @@ def smooth_depth(
         return smooth
     inner = (..., slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
     tolerance_m = 3 * noise_m + pixel_m
-    depth_z_m, mask = _bridged(depth_z_m[inner], mask[inner], is_object[inner], tolerance_m, pixel_m)
-    aslant = _surface_through(_inverse(depth_z_m, mask), mask, tolerance_m, pixel_m)
-    is_level = _close_neighbours(depth_z_m, mask, tolerance_m + 2 * pixel_m) >= SUPPORT
-    mask = mask & (is_level | (2 * aslant.pair_count >= SUPPORT))
+    measured = mask[inner]
+    depth_z_m, mask = _bridged(depth_z_m[inner], measured, is_object[inner], tolerance_m, pixel_m)
+    aslant = _surface_through(_inverse(depth_z_m, mask), measured, tolerance_m, pixel_m)
+    level_count = _close_neighbours(depth_z_m, measured, tolerance_m + 2 * pixel_m)
+    mask = mask & (torch.maximum(level_count, 2 * aslant.pair_count) >= SUPPORT)
     inverse = _inverse(depth_z_m, mask)
     radius_px = _radius_px(mask, noise_m / pixel_m)
-    slopes = torch.where(2 * aslant.pair_count >= SUPPORT, aslant.slopes, torch.zeros_like(aslant.slopes))
+    is_level = level_count >= 2 * aslant.pair_count
+    slopes = torch.where(is_level, torch.zeros_like(aslant.slopes), aslant.slopes)
     start = torch.cat([inverse[None], slopes])
     width = tolerance_m * inverse**2 + LATERAL_PX * slopes.norm(dim=0)
-    fit = _PlaneFit(inverse, mask, 1 / width.clamp_min(1e-12))
+    fit = _PlaneFit(inverse, mask, measured & mask, 1 / width.clamp_min(1e-12))
     plane = fit.around(start, inverse, _window(radius_px, SPARSE_PX))
     once = fit.around(plane, inverse, _window(radius_px))
     twice = fit.around(plane, once[0], _window(radius_px, SPARSE_PX))
@@ -130,7 +132,7 @@ class _Surface:
 
 
 def _surface_through(
-    inverse: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"], tolerance_m: float, pixel_m: float
+    inverse: Float[Tensor, "k h w"], measured: Bool[Tensor, "k h w"], tolerance_m: float, pixel_m: float
 ) -> _Surface:
     """The plane through every pixel that its pairs of opposite neighbours agree on.
 
@@ -143,7 +145,7 @@ def _surface_through(
         ahead, behind = shifted(inverse, rows, columns), shifted(inverse, -rows, -columns)
         rise = (ahead - behind) / 2
         rise_per_px = rise.abs() / math.hypot(rows, columns)
-        good = mask & shifted(mask, rows, columns) & shifted(mask, -rows, -columns) & (rise_per_px < steepest)
+        good = shifted(measured, rows, columns) & shifted(measured, -rows, -columns) & (rise_per_px < steepest)
         good &= (ahead + behind - 2 * inverse).abs() < width + LATERAL_PX * rise_per_px
         count += good
         for total, term in ((xx, columns**2), (xy, columns * rows), (yy, rows**2)):
@@ -213,11 +215,13 @@ class _PlaneFit:
     Attributes:
         inverse: Of the measured depth, 1/m: what decides who belongs to a surface.
         mask: Where there is any.
+        measured: Where it is not bridged: of bridged pixels nothing is learnt.
         sharpness: Neighbours that lie off the present plane by more than its inverse count for little.
     """
 
     inverse: Float[Tensor, "k h w"]
     mask: Bool[Tensor, "k h w"]
+    measured: Bool[Tensor, "k h w"]
     sharpness: Float[Tensor, "k h w"]
 
     def around(
@@ -226,12 +230,12 @@ class _PlaneFit:
         """Planes (value, slopes per pixel to the right and down) fitted to ``values``, from the present ones."""
         value, slope_x, slope_y = plane
         moments = torch.zeros(9, *value.shape, device=value.device)
-        moments[0], moments[6] = self.mask, values
+        moments[0], moments[6] = self.measured, values * self.measured
         for rows, columns in window.steps:
             expected = value + slope_x * columns + slope_y * rows
             residual = (shifted(self.inverse, rows, columns) - expected) * self.sharpness
             nearness = math.exp(-2 * (rows**2 + columns**2) / window.radius_px**2)
-            weight = nearness * torch.exp(-(residual**2)) * shifted(self.mask, rows, columns)
+            weight = nearness * torch.exp(-(residual**2)) * shifted(self.measured, rows, columns)
             for index, term in enumerate((1, columns, rows, columns**2, columns * rows, rows**2)):
                 if term:
                     moments[index].add_(weight, alpha=term)
@@ -244,7 +248,7 @@ class _PlaneFit:
     def _solved(self, moments: Float[Tensor, "9 k h w"]) -> Float[Tensor, "3 k h w"]:
         count, sx, sy, sxx, sxy, syy = moments[:6]
         ridge = 1e-3 * count + 1e-9
-        matrix = torch.stack([count, sx, sy, sx, sxx + ridge, sxy, sy, sxy, syy + ridge], -1)
+        matrix = torch.stack([count + 1e-9, sx, sy, sx, sxx + ridge, sxy, sy, sxy, syy + ridge], -1)
         matrix = matrix.view(*count.shape, 3, 3)[self.mask].double()
         right = moments[6:9].permute(1, 2, 3, 0)[self.mask].double()
         fitted = torch.zeros(*count.shape, 3, device=count.device)

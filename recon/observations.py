@@ -14,8 +14,9 @@ from recon.contour import contour_distances_px
 from recon.depth_smoothing import shifted, smooth_depth
 from recon.scene import CameraBatch, Capture, batch_cameras
 
-STRAY_PX = 2.5
-"""A point farther outside another view's outline than calibration and sampling explain is none of the object's."""
+STRAY_PX, STRAY_NOISE = 2.5, 4.0
+"""A point farther outside another view's outline than calibration, sampling and noise, in standard deviations, explain
+is none of the object's.  Dropping what noise alone moves outwards would leave what it moves inwards: objects shrink."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ def observe(capture: Capture, device: torch.device, denoise: str = "auto") -> Ob
     depth, mask = _stacked_depth(capture, height_px, width_px)
     depth, mask = depth.to(device), mask.to(device) & (alpha > 0.5)
     pixel_m = _pixel_width_m(depth, mask, cameras)
-    mask = _within_outlines(depth, mask, cameras, silhouette_px)
     noise_m = depth_noise_m(depth, mask, pixel_m)
+    mask = _within_outlines(depth, mask, cameras, silhouette_px, STRAY_PX + STRAY_NOISE * noise_m / pixel_m)
     if denoise == "on" or (denoise == "auto" and noise_m > 0.25 * pixel_m):
         smooth = smooth_depth(depth, mask, alpha > 0.5, noise_m, pixel_m)
         depth, mask = smooth.depth_z_m, smooth.mask
@@ -94,6 +95,7 @@ def _within_outlines(
     mask: Bool[Tensor, "k h w"],
     cameras: CameraBatch,
     silhouette_px: Float[Tensor, "k h w"],
+    stray_px: float,
 ) -> Bool[Tensor, "k h w"]:
     """The measured points that lie within every other view's outline, or nearly so.
 
@@ -108,7 +110,7 @@ def _within_outlines(
             silhouette_px[:, None], (pixels_px / size_px * 2 - 1)[:, None], align_corners=False
         )[:, 0, 0]
         is_within = ((pixels_px > 0.5) & (pixels_px < size_px - 0.5)).all(-1) & (other_z_m > 0)
-        kept[view_index][mask[view_index]] = ~(is_within & (outside_px >= STRAY_PX)).any(0)
+        kept[view_index][mask[view_index]] = ~(is_within & (outside_px >= stray_px)).any(0)
     return kept
 
 
