@@ -77,7 +77,7 @@ def observe(capture: Capture, device: torch.device, denoise: str = "auto") -> Ob
     depth, mask = depth.to(device), mask.to(device) & (alpha > 0.5)
     pixel_m = _pixel_width_m(depth, mask, cameras)
     noise_m = depth_noise_m(depth, mask, pixel_m)
-    mask = _within_outlines(depth, mask, cameras, silhouette_px, STRAY_PX + STRAY_NOISE * noise_m / pixel_m)
+    mask = _within_outlines(depth, mask, cameras, silhouette_px, STRAY_PX + STRAY_NOISE * noise_m / max(pixel_m, 1e-9))
     if denoise == "on" or (denoise == "auto" and noise_m > 0.25 * pixel_m):
         smooth = smooth_depth(depth, mask, alpha > 0.5, noise_m, pixel_m)
         depth, mask = smooth.depth_z_m, smooth.mask

@@ -26,8 +26,9 @@ MAX_WALL_SHARE = 0.04
 MIN_WALL_EVIDENCE = 0.5
 """Share of the measured points along a shadow's edge that must lie on such walls."""
 
-MIN_EDGE_POINTS = 1.0
-"""Measured points near a shadow's edge for each of its samples; with fewer it hangs in the air, in front of a cavity."""
+MIN_EDGE_POINTS = 3.5
+"""Times the root of its samples: about the border of a sheet.  With fewer measured points around, an edge hangs in the
+air in front of a cavity."""
 
 THINNEST_WALL, THINNEST_NOISY_WALL = 0.5, 1.0
 """Thinner walls, in samples, would fall through a grid twice as fine, or through its blur under noise."""
@@ -137,7 +138,7 @@ def _edge_thickness(
     point_count = np.bincount(nearby, minlength=labels.max() + 1)
     wall_count = np.bincount(nearby[is_wall], minlength=labels.max() + 1)
     sample_count = np.bincount(labels.ravel(), minlength=labels.max() + 1)
-    found = np.where(point_count >= MIN_EDGE_POINTS * sample_count, np.inf, np.nan).astype(np.float32)
+    found = np.where(point_count >= MIN_EDGE_POINTS * sample_count**0.5, np.inf, np.nan).astype(np.float32)
     for label in np.flatnonzero(np.isinf(found) & (wall_count >= MIN_WALL_EVIDENCE * point_count)):
         found[label] = np.median(thickness[(nearby == label) & is_wall])
     return found
