@@ -168,7 +168,6 @@ def _bridged(
     inverse = _inverse(depth_z_m, mask)
     width, steepest = tolerance_m, STEEPEST_PX * pixel_m
     count, total = torch.zeros(2, *inverse.shape, device=inverse.device)
-    first = torch.zeros_like(inverse)
     for is_second in (False, True):
         mean = total / count.clamp_min(1)
         count, total = torch.zeros_like(count), torch.zeros_like(total)

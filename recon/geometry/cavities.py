@@ -7,6 +7,7 @@ no farther than the opening is wide: what lies deep behind a narrow slit may as 
 no such walls along their shadows and are left alone.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -212,7 +213,7 @@ def _outwards(observations: Observations, grid: Grid) -> Float[Tensor, "3 x y z"
     last = torch.tensor(grid.shape, device=grid.device) - 1
     index = ((points - grid.origin_world) / grid.spacing_m).round().long().clamp_min(0).minimum(last)
     flat = (index[:, 0] * grid.shape[1] + index[:, 1]) * grid.shape[2] + index[:, 2]
-    total = torch.zeros(3, last.add(1).prod().item(), device=grid.device).index_add_(1, flat, normals.T)
+    total = torch.zeros(3, math.prod(grid.shape), device=grid.device).index_add_(1, flat, normals.T)
     summed = torch.nn.functional.avg_pool3d(total.view(1, 3, *grid.shape), 3, 1, 1)[0]
     return torch.nn.functional.normalize(summed, dim=0)
 

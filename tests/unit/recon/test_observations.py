@@ -153,7 +153,7 @@ def test_points_outside_another_outline_are_none_of_the_object() -> None:
 
 
 def test_noise_at_the_outline_is_dropped_on_neither_side() -> None:
-    """Noise of two pixel widths moves points out of other outlines and in alike: a ball is neither shrunk nor thinned."""
+    """Noise of two pixel widths moves points out of other outlines and in alike: a ball is not shrunk."""
     capture = geometry_scenes.photographed("sphere", size_px=128)
     exact = observe(capture, geometry_scenes.CPU)
     noise_m = 2 * exact.pixel_m
