@@ -118,11 +118,8 @@ def view_distances(
     has_depth = inside & mask[nearest]
     ahead_m = surface_z_m - depth_z_m
     # How far the surface goes on behind a pixel that has no normal nobody knows: it is no nearer than its one point.
-    behind_m = ahead_m * torch.where(has_normal, cosine, 1.0)
-    # And where pixels do not connect, the most oblique of them may be right.
-    least = torch.stack([incidence[corner + step] for step in (0, 1, width, width + 1)]).amin(0)
-    before_m = ahead_m * torch.where(is_connected, cosine, least.clamp_min(MIN_INCIDENCE))
-    surface_m = torch.where(has_depth, torch.where(ahead_m > 0, before_m, behind_m), minus_infinity)
+    ahead_m = ahead_m * torch.where(has_normal | (ahead_m > 0), cosine, 1.0)
+    surface_m = torch.where(has_depth, ahead_m, minus_infinity)
     return surface_m, outline_m
 
 
