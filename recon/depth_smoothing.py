@@ -26,12 +26,28 @@ STEEPEST_PX = 30.0
 off); beyond it there is a step between surfaces."""
 
 
+@dataclass(frozen=True)
+class SmoothDepth:
+    """Depth without its noise; zero where there is none.
+
+    Attributes:
+        depth_z_m: Along the optical axis.
+        mask: Where there is any.
+        slopes: Rise of inverse depth (1/m) per pixel to the right and down.
+    """
+
+    depth_z_m: Float[Tensor, "k h w"]
+    mask: Bool[Tensor, "k h w"]
+    slopes: Float[Tensor, "2 k h w"]
+
+
 def smooth_depth(
     depth_z_m: Float[Tensor, "k h w"],
     mask: Bool[Tensor, "k h w"],
+    is_object: Bool[Tensor, "k h w"],
     noise_m: float,
     pixel_m: float,
-) -> tuple[Float[Tensor, "k h w"], Bool[Tensor, "k h w"]]:
+) -> SmoothDepth:
     """Drop flying pixels, then smooth by planes fitted to every pixel's neighbourhood.
 
     The plane is fitted to inverse depth (affine on planes, whatever the slope) with weights that fall with image
@@ -42,37 +58,38 @@ def smooth_depth(
     Args:
         depth_z_m: Along the optical axis, as measured.
         mask: Where it means something.
+        is_object: Where the pictures show the object; what lacks there is bridged.
         noise_m: Standard deviation of a pixel.
         pixel_m: Width of a pixel at the object.
-
-    Returns:
-        Smooth depth, and where there is any; zero elsewhere.
     """
     rows, columns = (torch.nonzero(mask.any(0).any(axis)).squeeze(1) for axis in (1, 0))
-    smooth_z_m, is_smooth = torch.zeros_like(depth_z_m), torch.zeros_like(mask)
+    smooth = SmoothDepth(torch.zeros_like(depth_z_m), torch.zeros_like(mask), depth_z_m.new_zeros(2, *mask.shape))
     if rows.numel() == 0:
-        return smooth_z_m, is_smooth
+        return smooth
     inner = (..., slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
     tolerance_m = 3 * noise_m + pixel_m
-    depth_z_m, mask = depth_z_m[inner], mask[inner]
-    aslant = _surface_through(_inverse(depth_z_m, mask), mask, tolerance_m, pixel_m)
-    is_level = _close_neighbours(depth_z_m, mask, tolerance_m + 2 * pixel_m) >= SUPPORT
-    mask = mask & (is_level | (2 * aslant.pair_count >= SUPPORT))
+    measured = mask[inner]
+    depth_z_m, mask = _bridged(depth_z_m[inner], measured, is_object[inner], tolerance_m, pixel_m)
+    aslant = _surface_through(_inverse(depth_z_m, mask), measured, tolerance_m, pixel_m)
+    level_count = _close_neighbours(depth_z_m, measured, tolerance_m + 2 * pixel_m)
+    mask = mask & (torch.maximum(level_count, 2 * aslant.pair_count) >= SUPPORT)
     inverse = _inverse(depth_z_m, mask)
     radius_px = _radius_px(mask, noise_m / pixel_m)
+    is_level = level_count >= 2 * aslant.pair_count
     slopes = torch.where(is_level, torch.zeros_like(aslant.slopes), aslant.slopes)
     start = torch.cat([inverse[None], slopes])
     width = tolerance_m * inverse**2 + LATERAL_PX * slopes.norm(dim=0)
-    fit = _PlaneFit(inverse, mask, 1 / width.clamp_min(1e-12))
+    fit = _PlaneFit(inverse, mask, measured & mask, 1 / width.clamp_min(1e-12))
     plane = fit.around(start, inverse, _window(radius_px, SPARSE_PX))
     once = fit.around(plane, inverse, _window(radius_px))
     twice = fit.around(plane, once[0], _window(radius_px, SPARSE_PX))
-    restored = 2 * once[0] - twice[0]
-    mask = mask & (restored > 0)
-    restored_z_m = torch.where(mask, 1 / restored, torch.zeros_like(restored))
+    restored = 2 * once - twice
+    mask = mask & (restored[0] > 0)
+    restored_z_m = torch.where(mask, 1 / restored[0], torch.zeros_like(restored[0]))
     mask = mask & ((restored_z_m - depth_z_m).abs() < 2 * width * depth_z_m**2)
-    smooth_z_m[inner], is_smooth[inner] = torch.where(mask, restored_z_m, torch.zeros_like(restored_z_m)), mask
-    return smooth_z_m, is_smooth
+    smooth.depth_z_m[inner] = torch.where(mask, restored_z_m, torch.zeros_like(restored_z_m))
+    smooth.mask[inner], smooth.slopes[inner] = mask, torch.where(mask, restored[1:], torch.zeros_like(restored[1:]))
+    return smooth
 
 
 def shifted(picture: Tensor, rows: int, columns: int) -> Tensor:
@@ -115,7 +132,7 @@ class _Surface:
 
 
 def _surface_through(
-    inverse: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"], tolerance_m: float, pixel_m: float
+    inverse: Float[Tensor, "k h w"], measured: Bool[Tensor, "k h w"], tolerance_m: float, pixel_m: float
 ) -> _Surface:
     """The plane through every pixel that its pairs of opposite neighbours agree on.
 
@@ -128,7 +145,7 @@ def _surface_through(
         ahead, behind = shifted(inverse, rows, columns), shifted(inverse, -rows, -columns)
         rise = (ahead - behind) / 2
         rise_per_px = rise.abs() / math.hypot(rows, columns)
-        good = mask & shifted(mask, rows, columns) & shifted(mask, -rows, -columns) & (rise_per_px < steepest)
+        good = shifted(measured, rows, columns) & shifted(measured, -rows, -columns) & (rise_per_px < steepest)
         good &= (ahead + behind - 2 * inverse).abs() < width + LATERAL_PX * rise_per_px
         count += good
         for total, term in ((xx, columns**2), (xy, columns * rows), (yy, rows**2)):
@@ -138,6 +155,34 @@ def _surface_through(
     xx, yy = xx + 1e-3, yy + 1e-3
     slopes = torch.stack([yy * right - xy * down, xx * down - xy * right]) / (xx * yy - xy**2)
     return _Surface(slopes, count)
+
+
+def _bridged(
+    depth_z_m: Float[Tensor, "k h w"],
+    mask: Bool[Tensor, "k h w"],
+    is_object: Bool[Tensor, "k h w"],
+    tolerance_m: float,
+    pixel_m: float,
+) -> tuple[Float[Tensor, "k h w"], Bool[Tensor, "k h w"]]:
+    """Fill what a sensor left out of a surface: pixels that pairs of opposite neighbours agree on."""
+    inverse = _inverse(depth_z_m, mask)
+    width, steepest = tolerance_m, STEEPEST_PX * pixel_m
+    count, total = torch.zeros(2, *inverse.shape, device=inverse.device)
+    for is_second in (False, True):
+        mean = total / count.clamp_min(1)
+        count, total = torch.zeros_like(count), torch.zeros_like(total)
+        for rows, columns in (step for step in _window(3).steps if step > (0, 0)):
+            ahead, behind = shifted(inverse, rows, columns), shifted(inverse, -rows, -columns)
+            middle = (ahead + behind) / 2
+            rise_per_px = (ahead - behind).abs() / 2 / math.hypot(rows, columns)
+            good = shifted(mask, rows, columns) & shifted(mask, -rows, -columns)
+            good &= rise_per_px < steepest * middle**2
+            if is_second:
+                good &= (middle - mean).abs() < width * middle**2 + LATERAL_PX * rise_per_px
+            count += good
+            total += good * middle
+    is_filled = is_object & ~mask & (2 * count >= SUPPORT)
+    return torch.where(is_filled, count / total.clamp_min(1e-9), depth_z_m), mask | is_filled
 
 
 def _radius_px(mask: Bool[Tensor, "k h w"], noise_px: float) -> int:
@@ -169,11 +214,13 @@ class _PlaneFit:
     Attributes:
         inverse: Of the measured depth, 1/m: what decides who belongs to a surface.
         mask: Where there is any.
+        measured: Where it is not bridged: of bridged pixels nothing is learnt.
         sharpness: Neighbours that lie off the present plane by more than its inverse count for little.
     """
 
     inverse: Float[Tensor, "k h w"]
     mask: Bool[Tensor, "k h w"]
+    measured: Bool[Tensor, "k h w"]
     sharpness: Float[Tensor, "k h w"]
 
     def around(
@@ -182,12 +229,12 @@ class _PlaneFit:
         """Planes (value, slopes per pixel to the right and down) fitted to ``values``, from the present ones."""
         value, slope_x, slope_y = plane
         moments = torch.zeros(9, *value.shape, device=value.device)
-        moments[0], moments[6] = self.mask, values
+        moments[0], moments[6] = self.measured, values * self.measured
         for rows, columns in window.steps:
             expected = value + slope_x * columns + slope_y * rows
             residual = (shifted(self.inverse, rows, columns) - expected) * self.sharpness
             nearness = math.exp(-2 * (rows**2 + columns**2) / window.radius_px**2)
-            weight = nearness * torch.exp(-(residual**2)) * shifted(self.mask, rows, columns)
+            weight = nearness * torch.exp(-(residual**2)) * shifted(self.measured, rows, columns)
             for index, term in enumerate((1, columns, rows, columns**2, columns * rows, rows**2)):
                 if term:
                     moments[index].add_(weight, alpha=term)
@@ -200,7 +247,7 @@ class _PlaneFit:
     def _solved(self, moments: Float[Tensor, "9 k h w"]) -> Float[Tensor, "3 k h w"]:
         count, sx, sy, sxx, sxy, syy = moments[:6]
         ridge = 1e-3 * count + 1e-9
-        matrix = torch.stack([count, sx, sy, sx, sxx + ridge, sxy, sy, sxy, syy + ridge], -1)
+        matrix = torch.stack([count + 1e-9, sx, sy, sx, sxx + ridge, sxy, sy, sxy, syy + ridge], -1)
         matrix = matrix.view(*count.shape, 3, 3)[self.mask].double()
         right = moments[6:9].permute(1, 2, 3, 0)[self.mask].double()
         fitted = torch.zeros(*count.shape, 3, device=count.device)

@@ -25,8 +25,9 @@ millimetre the smoothest surface was a worse one."""
 ROUNDING_NOISE = 0.61
 """Noise, in steps of the file format, that rounding alone can be taken for: second differences of one step."""
 
-STRAY_PX = 2.5
-"""A point farther outside another view's outline than calibration and sampling explain is none of the object's."""
+STRAY_PX, STRAY_NOISE = 2.5, 4.0
+"""A point farther outside another view's outline than calibration, sampling and noise, in standard deviations, explain
+is none of the object's.  Dropping what noise alone moves outwards would leave what it moves inwards: objects shrink."""
 
 
 @dataclass(frozen=True)
@@ -86,15 +87,19 @@ def observe(capture: Capture, device: torch.device, denoise: str = "auto") -> Ob
     depth, mask = _stacked_depth(capture, height_px, width_px)
     depth, mask = depth.to(device), mask.to(device) & (alpha > 0.5)
     pixel_m = _pixel_width_m(depth, mask, cameras)
-    mask = _within_outlines(depth, mask, cameras, silhouette_px)
     noise_m = depth_noise_m(depth, mask, pixel_m)
     step_m = _visible_steps_m(capture, pixel_m).to(device)
     if denoise != "off" and _is_rounded(step_m, noise_m) and not capture.photographs_disagree:
         depth = unround_depth(depth, mask, step_m)
         noise_m = depth_noise_m(depth, mask, pixel_m)
+    mask = _within_outlines(depth, mask, cameras, silhouette_px, STRAY_PX + STRAY_NOISE * noise_m / max(pixel_m, 1e-9))
     if denoise == "on" or (denoise == "auto" and noise_m > VISIBLE_PX * pixel_m):
-        depth, mask = smooth_depth(depth, mask, noise_m, pixel_m)
-    normals_world, incidence = _normals(depth, mask, cameras, noise_m, pixel_m)
+        smooth = smooth_depth(depth, mask, alpha > 0.5, noise_m, pixel_m)
+        depth, mask = smooth.depth_z_m, smooth.mask
+        normals_world, incidence = _normals(depth, mask, smooth.slopes, cameras)
+    else:
+        slopes, has_slope = _slopes(depth, mask, noise_m, pixel_m)
+        normals_world, incidence = _normals(depth, has_slope, slopes, cameras)
     return Observations(
         cameras, depth, mask, normals_world, incidence, silhouette_px, alpha, noise_m=noise_m, pixel_m=pixel_m
     )
@@ -105,6 +110,7 @@ def _within_outlines(
     mask: Bool[Tensor, "k h w"],
     cameras: CameraBatch,
     silhouette_px: Float[Tensor, "k h w"],
+    stray_px: float,
 ) -> Bool[Tensor, "k h w"]:
     """The measured points that lie within every other view's outline, or nearly so.
 
@@ -119,7 +125,7 @@ def _within_outlines(
             silhouette_px[:, None], (pixels_px / size_px * 2 - 1)[:, None], align_corners=False
         )[:, 0, 0]
         is_within = ((pixels_px > 0.5) & (pixels_px < size_px - 0.5)).all(-1) & (other_z_m > 0)
-        kept[view_index][mask[view_index]] = ~(is_within & (outside_px >= STRAY_PX)).any(0)
+        kept[view_index][mask[view_index]] = ~(is_within & (outside_px >= stray_px)).any(0)
     return kept
 
 
@@ -227,28 +233,38 @@ def _slope(
     return summed / total.clamp_min(1), mask & (total > 0)
 
 
+def _slopes(
+    depth_z_m: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"], noise_m: float, pixel_m: float
+) -> tuple[Float[Tensor, "2 k h w"], Bool[Tensor, "k h w"]]:
+    """Rise of inverse depth per pixel to the right and down, and where neighbours on the same surface tell it."""
+    inverse = torch.where(mask, 1 / depth_z_m.clamp_min(1e-9), torch.zeros_like(depth_z_m))
+    tolerance = (pixel_m + 6 * noise_m) * inverse**2
+    right, has_right = _slope(inverse, mask, tolerance, (0, 1))
+    down, has_down = _slope(inverse, mask, tolerance, (1, 0))
+    return torch.stack([right, down]), has_right & has_down
+
+
 def _normals(
-    depth_z_m: Float[Tensor, "k h w"], mask: Bool[Tensor, "k h w"], cameras: CameraBatch, noise_m: float, pixel_m: float
+    depth_z_m: Float[Tensor, "k h w"],
+    mask: Bool[Tensor, "k h w"],
+    slopes: Float[Tensor, "2 k h w"],
+    cameras: CameraBatch,
 ) -> tuple[Float[Tensor, "k h w 3"], Float[Tensor, "k h w"]]:
-    """Normals from the slopes of inverse depth.
+    """Normals from the slopes of inverse depth, and the cosines of incidence.
 
     On a plane 1/z = (a x + b y + c) in image coordinates; with slopes (x, y, 1) of the pixel's ray the normal is
     proportional to (f_x da, f_y db, 1/z - x f_x da - y f_y db), exactly.
     """
     inverse = torch.where(mask, 1 / depth_z_m.clamp_min(1e-9), torch.zeros_like(depth_z_m))
-    tolerance = (pixel_m + 6 * noise_m) * inverse**2
-    slope_x, good_x = _slope(inverse, mask, tolerance, (0, 1))
-    slope_y, good_y = _slope(inverse, mask, tolerance, (1, 0))
     centres_px = frames.pixel_centres_px(cameras.height_px, cameras.width_px, device=cameras.device)
     ray = (centres_px - cameras.principal_px[:, None, None]) / cameras.focal_px[:, None, None]
-    gradient_x = slope_x * cameras.focal_px[:, 0, None, None]
-    gradient_y = slope_y * cameras.focal_px[:, 1, None, None]
+    gradient_x = slopes[0] * cameras.focal_px[:, 0, None, None]
+    gradient_y = slopes[1] * cameras.focal_px[:, 1, None, None]
     facing = inverse - ray[..., 0] * gradient_x - ray[..., 1] * gradient_y
     normals_camera = -torch.nn.functional.normalize(torch.stack([gradient_x, gradient_y, facing], -1), dim=-1)
-    good = good_x & good_y
     direction = torch.nn.functional.normalize(torch.cat([ray, torch.ones_like(ray[..., :1])], -1), dim=-1)
     incidence = -(normals_camera * direction).sum(-1)
-    good = good & (incidence > 1e-3)
+    good = mask & (incidence > 1e-3)
     world_from_camera = frames.invert_rigid(cameras.camera_from_world)
     normals_world = frames.transform_directions(world_from_camera, normals_camera.flatten(1, 2)).view_as(normals_camera)
     zero = torch.zeros_like(incidence)

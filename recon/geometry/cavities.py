@@ -8,6 +8,7 @@ evenly thick the object is a shell, and hollow however deep or narrow: a mug, a 
 no such walls along their shadows and are left alone.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +28,9 @@ MAX_WALL_SHARE = 0.04
 MIN_WALL_EVIDENCE = 0.5
 """Share of the measured points along a shadow's edge that must lie on such walls."""
 
-MIN_EDGE_POINTS = 200
+MIN_EDGE_POINTS = 3.5
+"""Times the root of its samples: about the border of a sheet.  With fewer measured points around, an edge hangs in the
+air in front of a cavity."""
 
 MIN_OPENING = 12
 """Smaller openings, in samples, are gaps between measurements: what seemed walls around them was pierced."""
@@ -47,6 +50,9 @@ all of it, those of a mug by 1 %, and under noise those of a vase by 17 %."""
 
 MARGIN = 2
 """So many samples around free space its distance goes on, so that it falls through zero where the walls begin."""
+
+BEFORE = 0.5
+"""What lies before a wall by less than this, in samples, may lie in it."""
 
 CELL = 2.0
 """Width, in samples, of the cells of a picture on whose rays measured surfaces are sought."""
@@ -89,8 +95,7 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     is_open = np.isfinite(thickness)
     if not is_open.any():
         return nothing
-    depth = _distance_to((is_measured & ~is_free) | np.isposinf(thickness), seen.distance)
-    depth = torch.where(seen.is_free, depth, torch.minimum(depth, -seen.distance))  # gaps in what was measured
+    depth = _depth_behind(np.isposinf(thickness), _outwards(observations, grid), seen)
     thinnest = THINNEST_NOISY_WALL if observations.has_noise else THINNEST_WALL
     wall = torch.from_numpy(thickness[is_open]).to(depth).clamp_min(thinnest)
     opening = torch.from_numpy(np.argwhere(is_open)).to(depth.device)
@@ -173,8 +178,8 @@ def _edge_walls(observations: Observations, labels: npt.NDArray[np.integer[Any]]
     is_wall = np.isfinite(thickness)
     point_count = np.bincount(nearby, minlength=labels.max() + 1)
     wall_count = np.bincount(nearby[is_wall], minlength=labels.max() + 1)
-    found = np.where(point_count >= MIN_EDGE_POINTS, np.inf, np.nan).astype(np.float32)
-    sample_count = np.bincount(labels.ravel())
+    sample_count = np.bincount(labels.ravel(), minlength=labels.max() + 1)
+    found = np.where(point_count >= MIN_EDGE_POINTS * sample_count**0.5, np.inf, np.nan).astype(np.float32)
     is_even = np.zeros(len(found), bool)
     for label in np.flatnonzero(np.isinf(found) & (wall_count >= MIN_WALL_EVIDENCE * point_count)):
         thinner, median, thicker = np.quantile(thickness[(nearby == label) & is_wall], (0.25, 0.5, 0.75))
@@ -232,11 +237,39 @@ def _eroded(mask: Bool[Tensor, "k h w"], reach_px: int) -> Bool[Tensor, "k h w"]
     return blank[:, 0] == 0
 
 
-def _distance_to(walls: npt.NDArray[np.bool_], distance: Float[Tensor, "x y z"]) -> Float[Tensor, "x y z"]:
-    """Distance to the surface that passes near the walls' samples: to the nearest of them, and on from it."""
-    steps, nearest = ndimage.distance_transform_edt(~walls, return_indices=True)
-    x, y, z = torch.from_numpy(nearest).to(distance.device).long()
-    return torch.from_numpy(steps).to(distance) - distance[x, y, z]
+def _depth_behind(
+    is_closed: npt.NDArray[np.bool_], outwards: Float[Tensor, "3 x y z"], seen: SeenSpace
+) -> Float[Tensor, "x y z"]:
+    """Distance to the surface that passes near the walls' samples: to the nearest of them, and on from it.
+
+    A wall is no wall to what lies before it.  There, and behind gaps in what was measured, the views say how deep a
+    sample lies.
+    """
+    device, is_wall = outwards.device, seen.is_measured & (outwards != 0).any(0)
+    nearest = ndimage.distance_transform_edt(
+        ~(is_wall.cpu().numpy() | is_closed), return_distances=False, return_indices=True
+    )
+    x, y, z = index = torch.from_numpy(nearest).to(device).long()
+    outwards, distance = outwards[:, x, y, z], seen.distance[x, y, z]
+    here = torch.stack(torch.meshgrid(*(torch.arange(size, device=device) for size in distance.shape), indexing="ij"))
+    from_wall = here - index + distance * outwards
+    depth = torch.where((outwards == 0).all(0), (here - index).float().norm(dim=0) - distance, from_wall.norm(dim=0))
+    is_before = is_wall[x, y, z] & ((from_wall * outwards).sum(0) > BEFORE)
+    behind = torch.where(is_before, -seen.distance, torch.minimum(depth, -seen.distance))
+    return torch.where(seen.is_free, depth, behind)
+
+
+def _outwards(observations: Observations, grid: Grid) -> Float[Tensor, "3 x y z"]:
+    """Mean direction of the normals that were measured within a sample or so; zero where none were."""
+    points, normals = (
+        vectors[observations.depth_mask] for vectors in (observations.points_world(), observations.normals_world)
+    )
+    last = torch.tensor(grid.shape, device=grid.device) - 1
+    index = ((points - grid.origin_world) / grid.spacing_m).round().long().clamp_min(0).minimum(last)
+    flat = (index[:, 0] * grid.shape[1] + index[:, 1]) * grid.shape[2] + index[:, 2]
+    total = torch.zeros(3, math.prod(grid.shape), device=grid.device).index_add_(1, flat, normals.T)
+    summed = torch.nn.functional.avg_pool3d(total.view(1, 3, *grid.shape), 3, 1, 1)[0]
+    return torch.nn.functional.normalize(summed, dim=0)
 
 
 def _space_behind(

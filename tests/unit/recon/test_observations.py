@@ -196,3 +196,21 @@ def test_noise_that_is_larger_than_the_steps_is_noise() -> None:
     seen = observe(coarse, geometry_scenes.CPU)
     assert seen.has_noise
     assert seen.noise_m == pytest.approx(0.0083, rel=0.15)
+
+
+def test_noise_at_the_outline_is_dropped_on_neither_side() -> None:
+    """Noise of two pixel widths moves points out of other outlines and in alike: a ball is not shrunk."""
+    capture = geometry_scenes.photographed("sphere", size_px=128)
+    exact = observe(capture, geometry_scenes.CPU)
+    noise_m = 2 * exact.pixel_m
+    random = torch.Generator().manual_seed(0)
+    views = []
+    for view in capture.views:
+        assert view.depth is not None
+        noisy = view.depth.depth_z + noise_m * torch.randn(view.depth.depth_z.shape, generator=random)
+        views.append(replace(view, depth=replace(view.depth, depth_z=noisy)))
+    seen = observe(replace(capture, views=tuple(views)), geometry_scenes.CPU, "off")
+    facing = exact.depth_mask & (exact.incidence > 0.8)
+    kept = facing & seen.depth_mask
+    assert kept.sum() > 0.99 * facing.sum()
+    assert (seen.depth_z_m - exact.depth_z_m)[kept].mean().abs() < 0.05 * noise_m
