@@ -106,8 +106,8 @@ def view_distances(
     incidence = observations.incidence[view_index].reshape(-1)
     corners = [depth[corner + step] for step in (0, 1, width, width + 1)]
     spread = torch.stack(corners).amax(0) - torch.stack(corners).amin(0)
-    has_normal, cosine = incidence[nearest] > 0, incidence[nearest].clamp_min(MIN_INCIDENCE)
-    is_connected = (spread < 4 * metres_per_px / cosine) & has_normal
+    cosine = incidence[nearest].clamp_min(MIN_INCIDENCE)
+    is_connected = (spread < 4 * metres_per_px / cosine) & (incidence[nearest] > 0)
     valid = [mask[corner + step] for step in (0, 1, width, width + 1)]
     is_connected = is_connected & torch.stack(valid).all(0)
     # Across a step, or on a strip a few pixels wide, only what lies before all neighbours is surely free.
@@ -116,10 +116,7 @@ def view_distances(
     ).amin(0)
     surface_z_m = torch.where(is_connected, _bilinear(corners, share_x, share_y), first_z_m)
     has_depth = inside & mask[nearest]
-    ahead_m = surface_z_m - depth_z_m
-    # How far the surface goes on behind a pixel that has no normal nobody knows: it is no nearer than its one point.
-    ahead_m = ahead_m * torch.where(has_normal | (ahead_m > 0), cosine, 1.0)
-    surface_m = torch.where(has_depth, ahead_m, minus_infinity)
+    surface_m = torch.where(has_depth, (surface_z_m - depth_z_m) * cosine, minus_infinity)
     return surface_m, outline_m
 
 
