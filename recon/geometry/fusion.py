@@ -23,6 +23,9 @@ NO_ROOM = "The views leave no room for an object: their outlines do not meet in 
 MIN_INCIDENCE = 0.1
 """Perpendicular distances are not shrunk below this cosine, where normals are least certain."""
 
+APART_PX = 4.0
+"""Depths of neighbours on one surface that faces the camera differ by less than so many pixel widths."""
+
 
 @dataclass(frozen=True)
 class Field:
@@ -106,8 +109,8 @@ def view_distances(
     incidence = observations.incidence[view_index].reshape(-1)
     corners = [depth[corner + step] for step in (0, 1, width, width + 1)]
     spread = torch.stack(corners).amax(0) - torch.stack(corners).amin(0)
-    cosine = incidence[nearest].clamp_min(MIN_INCIDENCE)
-    is_connected = (spread < 4 * metres_per_px / cosine) & (incidence[nearest] > 0)
+    has_normal, cosine = incidence[nearest] > 0, incidence[nearest].clamp_min(MIN_INCIDENCE)
+    is_connected = (spread < APART_PX * metres_per_px / cosine) & has_normal
     valid = [mask[corner + step] for step in (0, 1, width, width + 1)]
     is_connected = is_connected & torch.stack(valid).all(0)
     # Across a step, or on a strip a few pixels wide, only what lies before all neighbours is surely free.
@@ -116,7 +119,11 @@ def view_distances(
     ).amin(0)
     surface_z_m = torch.where(is_connected, _bilinear(corners, share_x, share_y), first_z_m)
     has_depth = inside & mask[nearest]
-    surface_m = torch.where(has_depth, (surface_z_m - depth_z_m) * cosine, minus_infinity)
+    ahead_m = surface_z_m - depth_z_m
+    # How far it goes on behind a pixel without a normal nobody knows: no farther than neighbours may lie apart.
+    reach_m = torch.where(has_normal, torch.inf, APART_PX * metres_per_px)
+    along_m = torch.maximum(ahead_m, -reach_m) * cosine + (ahead_m + reach_m).clamp_max(0)
+    surface_m = torch.where(has_depth, along_m, minus_infinity)
     return surface_m, outline_m
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 import geometry_scenes
-from recon.geometry.fusion import fuse, object_bounds_world, view_distances
+from recon.geometry.fusion import APART_PX, MIN_INCIDENCE, fuse, object_bounds_world, view_distances
 from recon.observations import Observations
 
 SPHERE = geometry_scenes.SOLIDS["sphere"]
@@ -73,6 +73,20 @@ def test_one_view_speaks_of_its_own_picture() -> None:
     surface_m, outline_m = view_distances(seen, 0, pixels_px[0], depth_z_m[0])
     assert abs(surface_m.item() - 0.01) < 2e-4
     assert outline_m.item() < -0.05
+
+
+def test_a_pixel_without_a_normal_knows_no_more_than_its_neighbourhood() -> None:
+    """Within four pixel widths behind its point it may graze the surface; of what is farther behind it says nothing."""
+    seen = observations()
+    bare = replace(seen, incidence=torch.zeros_like(seen.incidence))
+    behind_m = torch.tensor([-0.05, 2 * seen.pixel_m, 0.05])
+    positions = torch.from_numpy(SPHERE.centre_world).float() + torch.tensor([0.0, -0.1, 0.0])
+    positions = positions + behind_m[:, None] * torch.tensor([0.0, 1.0, 0.0])
+    pixels_px, depth_z_m = seen.cameras.project(positions)
+    surface_m, _ = view_distances(bare, 0, pixels_px[0], depth_z_m[0])
+    reach_m = APART_PX * seen.pixel_m
+    expected_m = [MIN_INCIDENCE * 0.05, -MIN_INCIDENCE * 2 * seen.pixel_m, -MIN_INCIDENCE * reach_m - (0.05 - reach_m)]
+    assert torch.allclose(surface_m, torch.tensor(expected_m), atol=4e-4)
 
 
 def test_bounds_hold_the_object_tightly() -> None:
