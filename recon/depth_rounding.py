@@ -8,6 +8,7 @@ fine, by projected accelerated gradient descent.  Creases and steps of more than
 import torch
 
 from recon.arrays import Bool, Float, Tensor
+from recon.projected_descent import descend
 
 ROUNDING_BENDS = 2.0
 """Rounding alone bends a plane by up to this many steps; what bends more is an edge."""
@@ -54,7 +55,7 @@ def _smoothest(
         coarse = _smoothest(mean, whole, step, min(2 * step_count, MOST_STEPS))
         weight = _doubled(whole.float(), depth)
         start = torch.where(weight > 0.5, _doubled(coarse * whole, depth) / weight.clamp_min(0.5), depth)
-    return _descend(start, depth, mask, step, step_count)
+    return _bend_least(start, depth, mask, step, step_count)
 
 
 def _doubled(coarse: Float[Tensor, "k h2 w2"], fine: Float[Tensor, "k h w"]) -> Float[Tensor, "k h w"]:
@@ -63,28 +64,21 @@ def _doubled(coarse: Float[Tensor, "k h2 w2"], fine: Float[Tensor, "k h w"]) -> 
     return doubled[:, 0, :height, :width]
 
 
-def _descend(
+def _bend_least(
     start: Float[Tensor, "k h w"],
     depth: Float[Tensor, "k h w"],
     mask: Bool[Tensor, "k h w"],
     step: Float[Tensor, "k 1 1"],
     step_count: int,
 ) -> Float[Tensor, "k h w"]:
-    """Projected accelerated gradient (Nesterov 1983 with the restart of O'Donoghue and Candes 2015)."""
     low, high = depth - step / 2, depth + step / 2
-    triples = [_smooth_triples(depth, mask, step, axis) for axis in (1, 2)]
-    ahead = previous = start.clamp(low, high)
-    momentum = 1.0
-    for _ in range(step_count):
-        gradient = sum(_bending_gradient(ahead, triple, axis) for axis, triple in zip((1, 2), triples, strict=True))
-        current = (ahead - gradient / EIGENVALUE_BOUND).clamp(low, high)
-        advance = current - previous
-        if float((gradient * advance).sum()) > 0:
-            momentum = 1.0
-        next_momentum = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-        ahead = current + (momentum - 1) / next_momentum * advance
-        previous, momentum = current, next_momentum
-    return previous
+    triples = {axis: _smooth_triples(depth, mask, step, axis) for axis in (1, 2)}
+
+    def gradient_step(ahead: Float[Tensor, "k h w"]) -> Float[Tensor, "k h w"]:
+        rows, columns = (_bending_gradient(ahead, triples[axis], axis) for axis in (1, 2))
+        return (rows + columns) / EIGENVALUE_BOUND
+
+    return descend(start.clamp(low, high), gradient_step, lambda ahead: ahead.clamp(low, high), step_count)
 
 
 def _smooth_triples(

@@ -8,6 +8,7 @@ coarse to fine by projected accelerated gradient descent; every step is a handfu
 import torch
 
 from recon.arrays import Bool, Float, Tensor
+from recon.projected_descent import descend
 
 LAPLACIAN_NORM_SQUARED = 144.0
 """Square of the largest eigenvalue of the 7-point Laplacian with unit spacing."""
@@ -100,17 +101,12 @@ def laplacian(field: Float[Tensor, "x y z"]) -> Float[Tensor, "x y z"]:
 def _descend(
     value: Float[Tensor, "x y z"], is_fixed: Bool[Tensor, "x y z"], lower: Float[Tensor, "x y z"], step_count: int
 ) -> Float[Tensor, "x y z"]:
-    """Projected accelerated gradient (Nesterov 1983 with the restart of O'Donoghue and Candes 2015)."""
     moves = (~is_fixed).to(value.dtype)
-    ahead, previous, momentum = value, value, 1.0
-    for _ in range(step_count):
-        gradient = laplacian(laplacian(ahead)) * moves
-        current = torch.maximum(ahead - gradient / LAPLACIAN_NORM_SQUARED, lower)
-        current = torch.where(is_fixed, value, current)
-        advance = current - previous
-        if float((gradient * advance).sum()) > 0:
-            momentum = 1.0
-        next_momentum = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-        ahead = current + (momentum - 1) / next_momentum * advance
-        previous, momentum = current, next_momentum
-    return previous
+
+    def gradient_step(ahead: Float[Tensor, "x y z"]) -> Float[Tensor, "x y z"]:
+        return laplacian(laplacian(ahead)) * moves / LAPLACIAN_NORM_SQUARED
+
+    def project(ahead: Float[Tensor, "x y z"]) -> Float[Tensor, "x y z"]:
+        return torch.where(is_fixed, value, torch.maximum(ahead, lower))
+
+    return descend(value, gradient_step, project, step_count)
