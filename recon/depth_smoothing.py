@@ -1,6 +1,7 @@
 """Noisy depth made smooth without rounding edges off or shrinking what bulges."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -119,6 +120,34 @@ def _close_neighbours(
 
 
 @dataclass(frozen=True)
+class _Pair:
+    """Every pixel's two neighbours on opposite sides, in inverse depth.
+
+    Attributes:
+        both: Where both were measured.
+        middle: Their mean.
+        rise: Half of how much more the one ahead has.
+        rise_per_px: Its size for each pixel's width on the way.
+    """
+
+    both: Bool[Tensor, "k h w"]
+    middle: Float[Tensor, "k h w"]
+    rise: Float[Tensor, "k h w"]
+    rise_per_px: Float[Tensor, "k h w"]
+
+
+def _opposite_pairs(
+    inverse: Float[Tensor, "k h w"], measured: Bool[Tensor, "k h w"]
+) -> Iterator[tuple[tuple[int, int], _Pair]]:
+    """All within three pixels, with the step to the one ahead."""
+    for rows, columns in (step for step in _window(3).steps if step > (0, 0)):
+        ahead, behind = shifted(inverse, rows, columns), shifted(inverse, -rows, -columns)
+        both = shifted(measured, rows, columns) & shifted(measured, -rows, -columns)
+        rise = (ahead - behind) / 2
+        yield (rows, columns), _Pair(both, (ahead + behind) / 2, rise, rise.abs() / math.hypot(rows, columns))
+
+
+@dataclass(frozen=True)
 class _Surface:
     """What surrounds every pixel, however oblique.
 
@@ -141,17 +170,14 @@ def _surface_through(
     """
     count, xx, xy, yy, right, down = torch.zeros(6, *inverse.shape, device=inverse.device)
     width, steepest = tolerance_m * inverse**2, STEEPEST_PX * pixel_m * inverse**2
-    for rows, columns in (step for step in _window(3).steps if step > (0, 0)):
-        ahead, behind = shifted(inverse, rows, columns), shifted(inverse, -rows, -columns)
-        rise = (ahead - behind) / 2
-        rise_per_px = rise.abs() / math.hypot(rows, columns)
-        good = shifted(measured, rows, columns) & shifted(measured, -rows, -columns) & (rise_per_px < steepest)
-        good &= (ahead + behind - 2 * inverse).abs() < width + LATERAL_PX * rise_per_px
+    for (rows, columns), pair in _opposite_pairs(inverse, measured):
+        good = pair.both & (pair.rise_per_px < steepest)
+        good &= 2 * (pair.middle - inverse).abs() < width + LATERAL_PX * pair.rise_per_px
         count += good
         for total, term in ((xx, columns**2), (xy, columns * rows), (yy, rows**2)):
             total.add_(good, alpha=term)
-        right += good * rise * columns
-        down += good * rise * rows
+        right += good * pair.rise * columns
+        down += good * pair.rise * rows
     xx, yy = xx + 1e-3, yy + 1e-3
     slopes = torch.stack([yy * right - xy * down, xx * down - xy * right]) / (xx * yy - xy**2)
     return _Surface(slopes, count)
@@ -166,21 +192,17 @@ def _bridged(
 ) -> tuple[Float[Tensor, "k h w"], Bool[Tensor, "k h w"]]:
     """Fill what a sensor left out of a surface: pixels that pairs of opposite neighbours agree on."""
     inverse = _inverse(depth_z_m, mask)
-    width, steepest = tolerance_m, STEEPEST_PX * pixel_m
+    steepest = STEEPEST_PX * pixel_m
     count, total = torch.zeros(2, *inverse.shape, device=inverse.device)
     for is_second in (False, True):
         mean = total / count.clamp_min(1)
         count, total = torch.zeros_like(count), torch.zeros_like(total)
-        for rows, columns in (step for step in _window(3).steps if step > (0, 0)):
-            ahead, behind = shifted(inverse, rows, columns), shifted(inverse, -rows, -columns)
-            middle = (ahead + behind) / 2
-            rise_per_px = (ahead - behind).abs() / 2 / math.hypot(rows, columns)
-            good = shifted(mask, rows, columns) & shifted(mask, -rows, -columns)
-            good &= rise_per_px < steepest * middle**2
+        for _, pair in _opposite_pairs(inverse, mask):
+            good = pair.both & (pair.rise_per_px < steepest * pair.middle**2)
             if is_second:
-                good &= (middle - mean).abs() < width * middle**2 + LATERAL_PX * rise_per_px
+                good &= (pair.middle - mean).abs() < tolerance_m * pair.middle**2 + LATERAL_PX * pair.rise_per_px
             count += good
-            total += good * middle
+            total += good * pair.middle
     is_filled = is_object & ~mask & (2 * count >= SUPPORT)
     return torch.where(is_filled, count / total.clamp_min(1e-9), depth_z_m), mask | is_filled
 

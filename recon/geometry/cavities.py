@@ -114,13 +114,17 @@ def _near_points(observations: Observations, grid: Grid) -> Bool[Tensor, "x y z"
     Behind a surface that seems grazed, above all where normals are noisy, the distance perpendicular to it stays small
     far along the ray; walls would seem to hang in the air there.
     """
-    points = observations.points_world()[observations.depth_mask]
-    index = ((points - grid.origin_world) / grid.spacing_m).round().long()
-    largest = torch.tensor(grid.shape, device=index.device) - 1
-    x, y, z = index[((index >= 0) & (index <= largest)).all(1)].cpu().unbind(1)
-    holds_points = np.zeros(grid.shape, bool)
+    x, y, z = _nearest_samples(observations.points_world()[observations.depth_mask], grid)
+    holds_points = torch.zeros(grid.shape, dtype=torch.bool, device=grid.device)
     holds_points[x, y, z] = True
-    return _around(holds_points, index.device)
+    return _around(holds_points.cpu().numpy(), grid.device)
+
+
+def _nearest_samples(points_world: Float[Tensor, "n 3"], grid: Grid) -> tuple[Int[Tensor, " n"], ...]:
+    """Index of the sample nearest to every point, by axis."""
+    last = torch.tensor(grid.shape, device=grid.device) - 1
+    index = ((points_world - grid.origin_world) / grid.spacing_m).round().long()
+    return index.clamp_min(0).minimum(last).unbind(1)
 
 
 def _around(samples: npt.NDArray[np.bool_], device: torch.device) -> Bool[Tensor, "x y z"]:
@@ -167,9 +171,8 @@ def _edge_walls(observations: Observations, labels: npt.NDArray[np.integer[Any]]
     """Measure how thick the walls are where the seen free space ends."""
     points = observations.points_world()[observations.depth_mask]
     normals = observations.normals_world[observations.depth_mask]
-    index = ((points - grid.origin_world) / grid.spacing_m).round().long().cpu().numpy()
-    index = index.clip(0, np.array(labels.shape) - 1)
-    nearby = ndimage.grey_dilation(labels, footprint=np.ones((5, 5, 5), bool))[index[:, 0], index[:, 1], index[:, 2]]
+    x, y, z = (axis.cpu().numpy() for axis in _nearest_samples(points, grid))
+    nearby = ndimage.grey_dilation(labels, footprint=np.ones((5, 5, 5), bool))[x, y, z]
     is_along = torch.from_numpy(nearby > 0).to(points.device) & (normals.norm(dim=1) > 0.5)
     nearby = nearby[is_along.cpu().numpy()]
     longest_m = MAX_WALL_SHARE * float((points.amax(0) - points.amin(0)).norm())
@@ -264,9 +267,8 @@ def _outwards(observations: Observations, grid: Grid) -> Float[Tensor, "3 x y z"
     points, normals = (
         vectors[observations.depth_mask] for vectors in (observations.points_world(), observations.normals_world)
     )
-    last = torch.tensor(grid.shape, device=grid.device) - 1
-    index = ((points - grid.origin_world) / grid.spacing_m).round().long().clamp_min(0).minimum(last)
-    flat = (index[:, 0] * grid.shape[1] + index[:, 1]) * grid.shape[2] + index[:, 2]
+    x, y, z = _nearest_samples(points, grid)
+    flat = (x * grid.shape[1] + y) * grid.shape[2] + z
     total = torch.zeros(3, math.prod(grid.shape), device=grid.device).index_add_(1, flat, normals.T)
     summed = torch.nn.functional.avg_pool3d(total.view(1, 3, *grid.shape), 3, 1, 1)[0]
     return torch.nn.functional.normalize(summed, dim=0)

@@ -146,6 +146,23 @@ def test_what_lies_deep_behind_a_slit_is_left_to_the_fill() -> None:
     assert torch.allclose(clearance[2, :, 5], depth[2, :, 5] - 2)
 
 
+def test_a_wall_bounds_what_lies_behind_it_alone() -> None:
+    """In the shadow before a wall the views say how deep a sample lies, behind it the wall does, and gaps do anywhere."""
+    shape = (20, 5, 5)
+    distance = torch.full(shape, -30.0)
+    distance[10] = 0.0
+    distance[4] = -1.0
+    is_wall = torch.zeros(shape, dtype=torch.bool)
+    is_wall[10] = True
+    outwards = torch.zeros(3, *shape)
+    outwards[0, 10] = 1.0
+    nothing = torch.zeros(shape, dtype=torch.bool)
+    depth = cavities._depth_behind(nothing.numpy(), outwards, SeenSpace(distance, nothing, is_wall))[:, 2, 2]
+    assert depth[13] == 30
+    assert depth[7] == 3
+    assert depth[4] == 1
+
+
 def test_gaps_of_a_few_samples_are_no_openings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a bowl's opening eleven samples along its wall say nothing, twelve how thick the wall is."""
     observations, seen, grid = seen_space("bowl")
