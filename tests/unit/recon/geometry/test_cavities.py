@@ -147,7 +147,7 @@ def test_what_lies_deep_behind_a_slit_is_left_to_the_fill() -> None:
 
 
 def test_a_wall_bounds_what_lies_behind_it_alone() -> None:
-    """In the shadow before a wall the views say how deep a sample lies, behind it the wall does, and gaps do anywhere."""
+    """In the shadow before a wall the views say how deep a sample lies, behind it the wall; gaps count anywhere."""
     shape = (20, 5, 5)
     distance = torch.full(shape, -30.0)
     distance[10] = 0.0
