@@ -269,8 +269,9 @@ def _outwards(observations: Observations, grid: Grid) -> Float[Tensor, "3 x y z"
     )
     x, y, z = _nearest_samples(points, grid)
     flat = (x * grid.shape[1] + y) * grid.shape[2] + z
-    total = torch.zeros(3, math.prod(grid.shape), device=grid.device).index_add_(1, flat, normals.T)
-    summed = torch.nn.functional.avg_pool3d(total.view(1, 3, *grid.shape), 3, 1, 1)[0]
+    whole = (normals.T * 2**20).round().long()  # sums of integers are the same in any order, also on a GPU
+    total = torch.zeros(3, math.prod(grid.shape), dtype=torch.long, device=grid.device).index_add_(1, flat, whole)
+    summed = torch.nn.functional.avg_pool3d(total.float().view(1, 3, *grid.shape), 3, 1, 1)[0]
     return torch.nn.functional.normalize(summed, dim=0)
 
 
