@@ -14,7 +14,7 @@ BAND_PX = 6
 FAR_PX = 1e3
 """Where there is no contour at all."""
 
-_CHUNK = 1 << 17
+_CHUNK = 4000
 
 
 def contour_distances_px(alphas: Iterable[Float[Tensor, "_ _"]]) -> list[Float[Tensor, "_ _"]]:
@@ -77,11 +77,9 @@ def _nearest_crossing_px(
     padded = [torch.nn.functional.pad(shares, (reach,) * 4, value=torch.inf) for shares in (beside, above)]
     width = padded[0].shape[1]
     steps = torch.arange(-reach, reach + 1, device=pixels.device)
-    best = torch.full((pixels.shape[0],), torch.inf, device=pixels.device)
-    for row_step in range(-reach, reach + 1):
-        start = (pixels[:, 0] + reach + row_step) * width + pixels[:, 1] + reach
-        index = start[:, None] + steps
-        across = (padded[0].view(-1)[index] + steps) ** 2 + row_step**2
-        down = (padded[1].view(-1)[index] + row_step) ** 2 + steps**2
-        best = torch.minimum(best, torch.minimum(across, down).amin(1))
-    return best.sqrt()
+    window = ((steps + reach)[:, None] * width + steps + reach).view(-1)
+    rows, columns = steps.repeat_interleave(len(steps)), steps.repeat(len(steps))
+    index = (pixels[:, :1] * width + pixels[:, 1:]) + window
+    across = (padded[0].view(-1)[index] + columns) ** 2 + rows**2
+    down = (padded[1].view(-1)[index] + rows) ** 2 + columns**2
+    return torch.minimum(across, down).amin(1).sqrt()

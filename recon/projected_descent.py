@@ -5,7 +5,10 @@ Nesterov 1983, with the restart of O'Donoghue and Candes 2015.
 
 from collections.abc import Callable
 
+import torch
+
 from recon.arrays import Tensor
+from recon.replay import repeat
 
 
 def descend(
@@ -15,18 +18,22 @@ def descend(
 
     Args:
         start: Within the bounds.
-        gradient_step: The gradient, divided by a bound of the energy's largest curvature.
-        project: The nearest point within the bounds.
+        gradient_step: The gradient, divided by a bound of the energy's largest curvature; see ``repeat``.
+        project: The nearest point within the bounds; so, too.
         step_count: How many.
     """
-    ahead, previous, momentum = start, start, 1.0
-    for _ in range(step_count):
+    ahead, previous = start.clone(), start.clone()
+    momentum = torch.ones((), dtype=torch.float64, device=start.device)
+
+    def iterate() -> None:
         downhill = gradient_step(ahead)
         current = project(ahead - downhill)
         advance = current - previous
-        if float((downhill * advance).sum()) > 0:
-            momentum = 1.0
-        next_momentum = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-        ahead = current + (momentum - 1) / next_momentum * advance
-        previous, momentum = current, next_momentum
+        kept = torch.where((downhill * advance).sum() > 0, torch.ones_like(momentum), momentum)
+        next_momentum = (1 + (1 + 4 * kept**2).sqrt()) / 2
+        ahead.copy_(current + (kept - 1) / next_momentum * advance)
+        previous.copy_(current)
+        momentum.copy_(next_momentum)
+
+    repeat(iterate, step_count, start.device)
     return previous

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-from scipy import ndimage
 
 from recon.arrays import Float, Tensor
 from recon.errors import ObjectNotFound
@@ -11,6 +10,7 @@ from recon.geometry.cavities import SeenSpace, continue_cavities
 from recon.geometry.fill import BAND_INSIDE, BAND_OUTSIDE, FAR, fill_unknown
 from recon.geometry.fusion import NO_ROOM, fuse, object_bounds_world
 from recon.geometry.grid import Grid, enclosing_grid
+from recon.geometry.hollows import enclosed
 from recon.geometry.isosurface import extract_surface
 from recon.geometry.phantoms import drop_phantoms
 from recon.observations import Observations
@@ -111,10 +111,7 @@ def _upsampled(field: Float[Tensor, "x y z"], grid: Grid) -> Float[Tensor, "x2 y
 
 def _without_bubbles(field: Float[Tensor, "x y z"]) -> Float[Tensor, "x y z"]:
     """Make outside samples that no path joins to the border inside: nobody can have seen such a hollow."""
-    outside = (field > 0).cpu().numpy()
-    labels, _ = ndimage.label(outside)
-    is_bubble = torch.from_numpy(outside & (labels != labels[0, 0, 0])).to(field.device)
-    return torch.where(is_bubble, -field, field)
+    return torch.where(enclosed(field > 0), -field, field)
 
 
 def _blurred(field: Float[Tensor, "x y z"], sigma: float = 0.7) -> Float[Tensor, "x y z"]:

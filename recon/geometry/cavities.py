@@ -18,7 +18,7 @@ import torch
 from scipy import ndimage
 
 from recon.arrays import Bool, Float, Int, Tensor
-from recon.geometry.fusion import fuse
+from recon.geometry.fusion import CHUNK_SAMPLES, fuse
 from recon.geometry.grid import Grid
 from recon.observations import Observations
 
@@ -199,12 +199,27 @@ def wall_thickness_m(
     step_m: float,
 ) -> Float[Tensor, " n"]:
     """How far behind each point of a surface free space begins; +inf for no free space within ``longest_m``."""
-    thickness_m = torch.full_like(points_world[:, 0], torch.inf)
-    for depth_m in torch.arange(step_m, longest_m, step_m).tolist():
-        behind_m = fuse(observations, points_world - depth_m * normals_world, 0.0).distance_m
-        is_out = (behind_m > 0) & torch.isinf(thickness_m)
-        thickness_m = torch.where(is_out, depth_m - behind_m.clamp(0, depth_m), thickness_m)
-    return thickness_m
+    depths_m = torch.arange(step_m, longest_m, step_m, device=points_world.device)[:, None]
+    if len(depths_m) == 0:
+        return torch.full_like(points_world[:, 0], torch.inf)
+    count = max(1, CHUNK_SAMPLES // len(depths_m))
+    chunks = zip(points_world.split(count), normals_world.split(count), strict=True)
+    return torch.cat([_first_free_m(observations, points, normals, depths_m) for points, normals in chunks])
+
+
+def _first_free_m(
+    observations: Observations,
+    points_world: Float[Tensor, "n 3"],
+    normals_world: Float[Tensor, "n 3"],
+    depths_m: Float[Tensor, "d 1"],
+) -> Float[Tensor, " n"]:
+    """All depths at once: a GPU takes as long for one of them."""
+    behind = points_world - depths_m[..., None] * normals_world
+    distance_m = fuse(observations, behind.view(-1, 3), 0.0).distance_m.view(behind.shape[:2])
+    is_out = distance_m > 0
+    begins_m = depths_m - distance_m.clamp_min(0).minimum(depths_m)
+    first_m = begins_m.gather(0, is_out.int().argmax(0, keepdim=True))[0]
+    return torch.where(is_out.any(0), first_m, torch.inf)
 
 
 def _is_needed(observations: Observations, seen: SeenSpace, grid: Grid) -> Bool[Tensor, "x y z"]:

@@ -8,12 +8,12 @@ that a model that is a little too thin does not leave a crust.  The level set is
 from dataclasses import dataclass
 
 import torch
-from scipy import ndimage
 
 from recon.arrays import Float, Tensor
 from recon.errors import ObjectNotFound
 from recon.geometry.fusion import CHUNK_SAMPLES, NO_ROOM, fuse, object_bounds_world, view_distances
 from recon.geometry.grid import Grid, enclosing_grid
+from recon.geometry.hollows import enclosed
 from recon.geometry.isosurface import extract_surface
 from recon.models.mesh_field import mesh_field
 from recon.observations import Observations
@@ -148,10 +148,7 @@ def _closed(field_m: Float[Tensor, "x y z"]) -> Float[Tensor, "x y z"]:
     for axis in range(3):
         field_m.select(axis, 0).fill_(edge)
         field_m.select(axis, field_m.shape[axis] - 1).fill_(edge)
-    outside = (field_m > 0).cpu().numpy()
-    labels, _ = ndimage.label(outside)
-    hollow = torch.from_numpy(outside & (labels != labels[0, 0, 0])).to(field_m.device)
-    field_m = torch.where(hollow, -field_m, field_m)
+    field_m = torch.where(enclosed(field_m > 0), -field_m, field_m)
     return torch.where(field_m == 0, 1e-9 * edge, field_m)  # a sample on the surface would make it touch itself
 
 

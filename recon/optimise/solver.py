@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import TypeAlias
 
 import torch
@@ -10,6 +9,7 @@ import torch
 from recon.arrays import Float, Int, Tensor
 from recon.optimise.photo_terms import PhotometricTerm
 from recon.optimise.terms import DepthTerm, OutlineTerm
+from recon.replay import repeat
 from recon.scene import TriangleMesh
 
 HessianProduct: TypeAlias = Callable[[Float[Tensor, "v 3"]], Float[Tensor, "v 3"]]
@@ -151,10 +151,7 @@ def _scatter_outline(result: Float[Tensor, "v 3"], outline: OutlineTerm, amounts
 def conjugate_gradients(
     operator: HessianProduct, right: Float[Tensor, "v 3"], diagonal: Float[Tensor, "v 3"], iteration_count: int
 ) -> Float[Tensor, "v 3"]:
-    """Jacobi-preconditioned conjugate gradients from zero.
-
-    On a GPU one iteration is recorded and replayed: its fifty small kernels take longer to launch than to run.
-    """
+    """Jacobi-preconditioned conjugate gradients from zero."""
     solution, residual = torch.zeros_like(right), right.clone()
     direction = residual / diagonal
     energy = (residual * direction).sum()
@@ -169,29 +166,5 @@ def conjugate_gradients(
         direction.copy_(conditioned + (next_energy / energy.clamp_min(1e-30)) * direction)
         energy.copy_(next_energy)
 
-    if right.is_cuda:
-        _replay(iterate, iteration_count)
-    else:
-        for _ in range(iteration_count):
-            iterate()
+    repeat(iterate, iteration_count, right.device)
     return solution
-
-
-@cache
-def _side_stream(_: int) -> torch.cuda.Stream:
-    """One for each device: cuBLAS keeps 32 MiB for every stream that it has seen, until the process ends."""
-    return torch.cuda.Stream()
-
-
-def _replay(iterate: Callable[[], None], count: int) -> None:
-    """Run a step of fixed shapes, working in place, as a CUDA graph; the first time on its own to warm up."""
-    stream = _side_stream(torch.cuda.current_device())
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        iterate()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may allocate meanwhile
-        iterate()
-    for _ in range(count - 1):
-        graph.replay()

@@ -14,7 +14,7 @@ from recon.arrays import Bool, Float, Int, Tensor
 from recon.observations import Observations
 from recon.raster import Fragments, Rasterizer
 from recon.remesh import Edges
-from recon.scene import TriangleMesh
+from recon.scene import CameraBatch, TriangleMesh
 
 OUTLINE_WEIGHT, NOISY_OUTLINE_WEIGHT = 0.1, 2.0
 """Weight of an outline sample (three an edge) against a depth pixel, for clean and for visibly noisy depth: an outline
@@ -25,6 +25,9 @@ SAMPLED_SHARES = (1 / 6, 1 / 2, 5 / 6)
 
 BORDER_STEP_PX = 0.5
 """An edge is part of the outline when nothing is drawn this far outside it."""
+
+INSIDE_PX = 2.5
+"""Samples closer to the picture's rim are left out: what lies beyond it nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -79,18 +82,20 @@ def depth_term(
     normals_world = mesh.face_normals()
     rendered = raster.interpolate(mesh.positions_world, mesh.faces, fragments)
     usable = fragments.hit_mask & observations.depth_mask & (observations.incidence > 0)
-    face = fragments.face_index[usable]
-    barycentrics = fragments.barycentrics[usable]
-    measured = observations.points_world()[usable]
+    pixel = torch.nonzero(usable.view(-1)).squeeze(1)
+
+    def at_pixels(pictures: Tensor) -> Tensor:
+        return pictures.flatten(0, 2)[pixel]
+
+    face, barycentrics = at_pixels(fragments.face_index), at_pixels(fragments.barycentrics)
+    measured, incidence = at_pixels(observations.points_world()), at_pixels(observations.incidence)
     normal = normals_world[face]
-    residual_m = ((rendered[usable] - measured) * normal).sum(1)
-    view_index = torch.nonzero(usable)[:, 0]
+    residual_m = ((at_pixels(rendered) - measured) * normal).sum(1)
+    view_index = pixel // usable[0].numel()
     rays = torch.nn.functional.normalize(measured - observations.cameras.positions_world[view_index], dim=1)
     facing = -(normal * rays).sum(1)
-    agreement = (normal * observations.normals_world[usable]).sum(1)
-    weight = (
-        _biweight(residual_m, reach_m) * _ramp(facing, 0.05, 0.4) * _ramp(observations.incidence[usable], 0.05, 0.4)
-    )
+    agreement = (normal * at_pixels(observations.normals_world)).sum(1)
+    weight = _biweight(residual_m, reach_m) * _ramp(facing, 0.05, 0.4) * _ramp(incidence, 0.05, 0.4)
     weight = weight * _ramp(agreement, 0.2, 0.7)
     blocks = torch.zeros(mesh.faces.shape[0], 9, device=face.device)
     blocks.index_add_(0, face, (weight[:, None, None] * barycentrics[:, :, None] * barycentrics[:, None]).flatten(1))
@@ -112,31 +117,32 @@ def outline_term(
     photographed outline's distance map.
     """
     cameras = observations.cameras
-    a, b, c = mesh.positions_world[mesh.faces].unbind(1)
-    scaled_normals = torch.linalg.cross(b - a, c - a)
-    across = mesh.positions_world[edges.opposite[:, 1]] - mesh.positions_world[edges.vertices[:, 0]]
-    is_convex = (across * scaled_normals[edges.faces[:, 0]]).sum(1) < 0  # a hollow crease is never an outline
+    view_index, edge = torch.nonzero(_turning_edges(mesh, edges, cameras)).unbind(1)
+    sample_shares = torch.tensor([[1 - share, share] for share in SAMPLED_SHARES], device=edge.device)
+    shares = sample_shares.repeat_interleave(edge.shape[0], 0)
+    view_index, ends = view_index.repeat(len(SAMPLED_SHARES)), edges.vertices[edge].repeat(len(SAMPLED_SHARES), 1)
     pixels_px, depth_z_m = cameras.project(mesh.positions_world)
-    world_from_camera = torch.linalg.inv(cameras.camera_from_world)
-    end_shares = torch.tensor([[1 - share, share] for share in SAMPLED_SHARES], device=a.device)
-    parts = []
-    for view_index in range(cameras.count):
-        towards = ((cameras.positions_world[view_index] - a) * scaled_normals).sum(1) > 0
-        is_outline = is_convex & (towards[edges.faces[:, 0]] != towards[edges.faces[:, 1]])
-        ends = edges.vertices[is_outline].repeat(len(SAMPLED_SHARES), 1)
-        shares = end_shares.repeat_interleave(ends.shape[0] // len(SAMPLED_SHARES), 0)
-        position_px = (pixels_px[view_index][ends] * shares[..., None]).sum(1)
-        z_m = (depth_z_m[view_index][ends] * shares).sum(1)
-        sample = _sample_outline(observations, view_index, position_px, fragments)
-        residual_m = sample.distance_px * z_m / cameras.focal_px[view_index].mean()
-        keep = sample.is_border & (residual_m.abs() < reach_m)
-        direction = sample.gradient @ world_from_camera[view_index, :3, :2].T
-        parts.append((ends[keep], shares[keep], direction[keep], residual_m[keep]))
-    ends, shares, directions, residuals = (torch.cat(column) for column in zip(*parts, strict=True))
+    position_px = (pixels_px[view_index[:, None], ends] * shares[..., None]).sum(1)
+    z_m = (depth_z_m[view_index[:, None], ends] * shares).sum(1)
+    sample = _sample_outline(observations, view_index, position_px, fragments)
+    residual_m = sample.distance_px * z_m / cameras.focal_px.mean(1)[view_index]
+    kept = torch.nonzero(sample.is_border & (residual_m.abs() < reach_m)).squeeze(1)
+    right_and_down = torch.linalg.inv(cameras.camera_from_world)[:, :3, :2]
+    directions = (right_and_down[view_index[kept]] @ sample.gradient[kept, :, None])[..., 0]
+    residuals = residual_m[kept]
     weight = NOISY_OUTLINE_WEIGHT if observations.has_noise else OUTLINE_WEIGHT
     weights = weight * _biweight(residuals, reach_m)
     cost = float((weights * residuals.abs()).sum() / weights.sum().clamp_min(1e-9))
-    return OutlineTerm(ends, shares, directions, residuals, weights, cost)
+    return OutlineTerm(ends[kept], shares[kept], directions, residuals, weights, cost)
+
+
+def _turning_edges(mesh: TriangleMesh, edges: Edges, cameras: CameraBatch) -> Bool[Tensor, "k e"]:
+    """Edges between a face towards each camera and one away from it; a hollow crease is never an outline."""
+    first_corners, scaled_normals = mesh.positions_world[mesh.faces[:, 0]], mesh.scaled_face_normals()
+    across = mesh.positions_world[edges.opposite[:, 1]] - mesh.positions_world[edges.vertices[:, 0]]
+    is_convex = (across * scaled_normals[edges.faces[:, 0]]).sum(1) < 0
+    faces_camera = ((cameras.positions_world[:, None] - first_corners) * scaled_normals).sum(2) > 0
+    return is_convex & (faces_camera[:, edges.faces[:, 0]] != faces_camera[:, edges.faces[:, 1]])
 
 
 @dataclass(frozen=True)
@@ -147,40 +153,38 @@ class _OutlineSample:
 
 
 def _sample_outline(
-    observations: Observations, view_index: int, position_px: Float[Tensor, "n 2"], fragments: Fragments
+    observations: Observations, view_index: Int[Tensor, " n"], position_px: Float[Tensor, "n 2"], fragments: Fragments
 ) -> _OutlineSample:
     """Distance map and its gradient at sub-pixel places, and whether the background begins just outside them."""
-    height, width = observations.cameras.height_px, observations.cameras.width_px
-    distance_map = observations.silhouette_px[view_index]
-    x, y = position_px[:, 0] - 0.5, position_px[:, 1] - 0.5
-    inside = (x > 2) & (x < width - 3) & (y > 2) & (y < height - 3)
-    left, top = x.clamp(0, width - 2).floor(), y.clamp(0, height - 2).floor()
-    share_x, share_y = (x - left)[:, None], (y - top)[:, None]
-    corner = (top * width + left).long()
-    gradient_y, gradient_x = torch.gradient(distance_map)
-    stacked = torch.stack([distance_map, gradient_x, gradient_y], -1).reshape(-1, 3)
-    upper = stacked[corner] * (1 - share_x) + stacked[corner + 1] * share_x
-    lower = stacked[corner + width] * (1 - share_x) + stacked[corner + width + 1] * share_x
-    value = upper * (1 - share_y) + lower * share_y
-    gradient = torch.nn.functional.normalize(value[:, 1:], dim=1)
-    is_border = _nothing_just_outside(position_px, gradient, fragments.hit_mask[view_index])
-    is_border = is_border & inside & (value[:, 1:].norm(dim=1) > 0.5)
-    return _OutlineSample(value[:, 0], gradient, is_border)
+    size_px = position_px.new_tensor([observations.cameras.width_px, observations.cameras.height_px])
+    distance_px, gradient = _value_and_gradient(observations.silhouette_px, view_index, position_px)
+    outwards = torch.nn.functional.normalize(gradient, dim=1)
+    # Creases on sides that recede from the camera are silhouette edges too, hidden a little inside the outline;
+    # drawn to it they would bulge out to the visual cone.
+    drawn, _ = _value_and_gradient(fragments.hit_mask, view_index, position_px + BORDER_STEP_PX * outwards)
+    is_inside = ((position_px > INSIDE_PX) & (position_px < size_px - INSIDE_PX)).all(1)
+    return _OutlineSample(distance_px, outwards, (drawn < 0.5) & is_inside & (gradient.norm(dim=1) > 0.5))
 
 
-def _nothing_just_outside(
-    position_px: Float[Tensor, "n 2"], outwards: Float[Tensor, "n 2"], hit_mask: Bool[Tensor, "h w"]
-) -> Bool[Tensor, " n"]:
-    """Whether nothing is drawn half a pixel outside a sample.
-
-    Creases on sides that recede from the camera are silhouette edges too, hidden a little inside the outline;
-    drawn to it they would bulge out to the visual cone.
-    """
-    height, width = hit_mask.shape
-    size = torch.tensor([width, height], device=position_px.device)
-    places = ((position_px + BORDER_STEP_PX * outwards) / size * 2 - 1)[None, None]
-    drawn = torch.nn.functional.grid_sample(hit_mask.float()[None, None], places, align_corners=False)
-    return drawn[0, 0, 0] < 0.5
+def _value_and_gradient(
+    pictures: Float[Tensor, "k h w"] | Bool[Tensor, "k h w"],
+    view_index: Int[Tensor, " n"],
+    position_px: Float[Tensor, "n 2"],
+) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 2"]]:
+    """Bilinear interpolation of each view's picture and of its central differences; meaningless at the rim."""
+    height, width = pictures.shape[1:]
+    last = position_px.new_tensor([width - 3, height - 3])
+    corner_px = (position_px - 0.5).floor().clamp_min(1).minimum(last)
+    x_share, y_share = (position_px - 0.5 - corner_px).unbind(1)
+    left, top = corner_px.long().unbind(1)
+    steps = torch.arange(-1, 3, device=left.device)
+    row, column = top[:, None, None] + steps[:, None], left[:, None, None] + steps
+    patch = pictures[view_index[:, None, None], row, column].float()
+    slope_x, slope_y = (patch[:, 1:3, 2:] - patch[:, 1:3, :2]) / 2, (patch[:, 2:, 1:3] - patch[:, :2, 1:3]) / 2
+    corners = torch.stack([patch[:, 1:3, 1:3], slope_x, slope_y], -1)
+    upper, lower = torch.lerp(corners[:, :, 0], corners[:, :, 1], x_share[:, None, None]).unbind(1)
+    value, gradient_x, gradient_y = torch.lerp(upper, lower, y_share[:, None]).unbind(1)
+    return value, torch.stack([gradient_x, gradient_y], 1)
 
 
 def _biweight(residual_m: Float[Tensor, " n"], reach_m: float) -> Float[Tensor, " n"]:

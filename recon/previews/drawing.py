@@ -123,4 +123,4 @@ def over_background(colours_srgb: Float[Tensor, "k h w 3"], fragments: Fragments
 def pixels(samples_srgb: Float[Tensor, "sh sw 3"], supersampling: int = 1) -> UInt8[Tensor, "h w 3"]:
     """Average ``supersampling`` squared samples per pixel and round to 8 bits, on the CPU."""
     filtered = torch.nn.functional.avg_pool2d(samples_srgb.permute(2, 0, 1)[None], supersampling)[0].permute(1, 2, 0)
-    return (filtered.clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu()
+    return (filtered.clamp(0, 1) * 255 + 0.5).to(torch.uint8).contiguous().cpu()

@@ -36,7 +36,7 @@ LINE_WIDTH_PX = 1.0
 
 TURNTABLE_PX = 384
 TURNTABLE_FRAMES = 36
-TURNTABLE_BATCH = 4
+TURNTABLE_BATCH = {"cpu": 4, "cuda": 12}
 """Frames drawn at once: a GPU waits for single small ones, and more leave a CPU's cache."""
 
 TURNTABLE_FRAME_MS = 80
@@ -68,12 +68,12 @@ def write_gallery(  # noqa: PLR0913 - see recon.previews.write_previews
         folder.mkdir(parents=True, exist_ok=True)
         saving: list[Future[Path | None]] = []
         with ThreadPoolExecutor() as encoders:  # encoding lets go of the interpreter: it overlaps with drawing
-            sheet = draw_contact_sheet(subject, capture, raster, psnr_db)  # takes longest to encode
-            saving.append(encoders.submit(_save_png, sheet, folder / "contact_sheet.png"))
-            if settings.turntable:
+            if settings.turntable:  # takes longest to encode
                 frames = _turntable_frames(subject, raster, capture.up_world)
                 saving.append(encoders.submit(_save_turntable, frames, output_dir / "turntable.webp"))
                 saving.append(encoders.submit(save_film, frames, output_dir / "turntable.mp4", TURNTABLE_FRAME_MS))
+            sheet = draw_contact_sheet(subject, capture, raster, psnr_db)
+            saving.append(encoders.submit(_save_png, sheet, folder / "contact_sheet.png"))
             for name, picture in _draw_sides(subject, raster, capture.up_world):
                 saving.append(encoders.submit(_save_png, picture, folder / name))
             cameras = turntable_cameras(subject.positions_world, capture.up_world, 2 * THUMBNAIL_PX, 1)
@@ -123,7 +123,8 @@ def _turntable_frames(subject: Subject, raster: Rasterizer, up_world: str) -> li
     texture = subject.texture_srgb
     small = coarser(subject, max(1, 0 if texture is None else texture.shape[0] // (2 * TURNTABLE_PX)))
     cameras = turntable_cameras(subject.positions_world, up_world, TURNTABLE_PX, TURNTABLE_FRAMES)
-    batches = (some_cameras(cameras, first, TURNTABLE_BATCH) for first in range(0, cameras.count, TURNTABLE_BATCH))
+    count = TURNTABLE_BATCH.get(cameras.device.type, TURNTABLE_BATCH["cpu"])
+    batches = (some_cameras(cameras, first, count) for first in range(0, cameras.count, count))
     return [frame for batch in batches for frame in _quick_pictures(small, raster, batch)]
 
 

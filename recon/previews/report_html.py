@@ -7,6 +7,7 @@ names may run, so that no text from a job can become code.
 import base64
 import hashlib
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -110,13 +111,7 @@ def render_failure(title: str, failure: Failure, how_to_rerun: str) -> str:
 
 def render(page: Page) -> str:
     """The page as HTML; every text is escaped by the template engine."""
-    environment = Environment(
-        loader=PackageLoader("recon.previews"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        finalize=_without_controls,
-    )
+    environment = _environment()
     script = _template_text(environment, "viewer.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("report.html").render(
@@ -127,6 +122,18 @@ def render(page: Page) -> str:
         coverage_legend=COVERAGE_LEGEND,
         error_legend=ERROR_LEGEND,
         file_name=unquote,
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """One for all pages, since reading the templates takes as long as filling them in."""
+    return Environment(
+        loader=PackageLoader("recon.previews"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=_without_controls,
     )
 
 

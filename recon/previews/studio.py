@@ -1,6 +1,8 @@
 """Where the cameras of the previews stand."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -22,14 +24,14 @@ FIELD_OF_VIEW_DEG = 26.0
 FILLED_SHARE = 0.88
 """Of the picture's longer side that the object spans."""
 
+CHUNK_VERTICES = 1 << 15
+
 
 def side_cameras(positions_world: Float[Tensor, "v 3"], up_world: str, size_px: int) -> dict[str, CameraBatch]:
     """One camera per side, each as near as the object fits."""
-    exact, device = _exact(positions_world), positions_world.device
-    return {
-        name: _framing(exact, _from_z_up(direction, up_world), _from_z_up(up, up_world), size_px, device)
-        for name, (direction, up) in SIDES_Z_UP.items()
-    }
+    views = [tuple(_from_z_up(axis, up_world) for axis in side) for side in SIDES_Z_UP.values()]
+    cameras = _framing(positions_world, [view[0] for view in views], [view[1] for view in views], size_px)
+    return {name: some_cameras(cameras, index, 1) for index, name in enumerate(SIDES_Z_UP)}
 
 
 def turntable_cameras(
@@ -37,20 +39,18 @@ def turntable_cameras(
 ) -> CameraBatch:
     """Cameras around the object, counter-clockwise from the front, all at one distance."""
     elevation_rad = math.radians(elevation_deg)
-    exact, up = _exact(positions_world), _from_z_up((0.0, 0.0, 1.0), up_world)
-    cameras = []
+    level, up = math.cos(elevation_rad), _from_z_up((0.0, 0.0, 1.0), up_world)
+    directions = []
     for index in range(count):
         turn_rad = 2 * math.pi * index / count
-        level = math.cos(elevation_rad)
         direction = (level * math.sin(turn_rad), -level * math.cos(turn_rad), math.sin(elevation_rad))
-        away = _from_z_up(direction, up_world)
-        cameras.append(_framing(exact, away, up, size_px, positions_world.device, is_centred=True))
-    poses = torch.cat([camera.camera_from_world for camera in cameras])
+        directions.append(_from_z_up(direction, up_world))
+    cameras = _framing(positions_world, directions, [up] * count, size_px, is_centred=True)
+    poses = cameras.camera_from_world.clone()
     middle = (positions_world.amin(0) + positions_world.amax(0)) / 2
     distance = frames.transform_points(poses, middle[None])[:, 0, 2]
     poses[:, 2, 3] += distance.max() - distance
-    focal_px, principal_px = cameras[0].focal_px.expand(count, 2), cameras[0].principal_px.expand(count, 2)
-    return CameraBatch(poses, focal_px, principal_px, size_px, size_px)
+    return replace(cameras, camera_from_world=poses)
 
 
 def some_cameras(cameras: CameraBatch, first: int, count: int) -> CameraBatch:
@@ -66,45 +66,43 @@ def _from_z_up(direction: tuple[float, float, float], up_world: str) -> Float[Te
     return z_up if up_world == "z" else frames.Y_UP_FROM_Z_UP[:3, :3] @ z_up
 
 
-def _exact(positions_world: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
-    """Double precision on the CPU, where a few vertices and many small steps are quick."""
-    return positions_world.detach().double().cpu()
-
-
 def _framing(
     positions_world: Float[Tensor, "v 3"],
-    direction_world: Float[Tensor, " 3"],
-    up_world: Float[Tensor, " 3"],
+    directions_world: Sequence[Float[Tensor, " 3"]],
+    ups_world: Sequence[Float[Tensor, " 3"]],
     size_px: int,
-    device: torch.device,
     is_centred: bool = False,
 ) -> CameraBatch:
-    """A camera that sees all vertices from a direction.
+    """Cameras that see all vertices from given directions.
 
     Args:
-        positions_world: Everything that must be in the picture; from ``_exact``.
-        direction_world: From the object to the camera.
-        up_world: What is up in the picture.
-        size_px: Side of the square picture.
-        device: Where the camera goes.
+        positions_world: Everything that must be in the pictures.
+        directions_world: From the object to each camera.
+        ups_world: What is up in each picture.
+        size_px: Side of the square pictures.
         is_centred: Aim at the middle of the bounding box, not at the middle of the outline.
     """
-    middle = (positions_world.amin(0) + positions_world.amax(0)) / 2
-    camera_from_world = frames.invert_rigid(frames.look_at(middle + direction_world, middle, up_world))
-    right, down, away = frames.transform_points(camera_from_world, positions_world).unbind(1)
+    # Double precision on the CPU, where a few vertices and many small steps are quick.
+    exact, count = positions_world.detach().double().cpu(), len(directions_world)
+    middle = (exact.amin(0) + exact.amax(0)) / 2
+    looks = [frames.look_at(middle + away, middle, up) for away, up in zip(directions_world, ups_world, strict=True)]
+    camera_from_world = frames.invert_rigid(torch.stack(looks))
+    right, down, ahead = camera_from_world[:, :3, :3].unbind(1)
     slope = math.tan(math.radians(FIELD_OF_VIEW_DEG) / 2)
     filled = slope * FILLED_SHARE
-    # How far back the camera must go, so that |right| <= filled * (away + back) for every vertex.
-    back = torch.stack([(side / filled - away).max() for side in (-right, right, -down, down)]).view(2, 2)
+    # How far back each camera must go, so that |right| <= filled * (ahead + back) for every vertex; now it is 1 away.
+    sides = torch.stack([-right, right, -down, down], 1) / filled - ahead[:, None]
+    reach = [((part - middle) @ sides.view(-1, 3).T).amax(0) for part in exact.split(CHUNK_VERTICES)]
+    back = torch.stack(reach).amax(0).view(count, 2, 2) - 1
     if not is_centred:
-        camera_from_world[:2, 3] += filled * (back[:, 0] - back[:, 1]) / 2
-        back = back.mean(1)
-    camera_from_world[2, 3] += back.max()
-    focal_px = torch.full((1, 2), size_px / 2 / slope)
+        camera_from_world[:, :2, 3] += filled * (back[..., 0] - back[..., 1]) / 2
+        back = back.mean(2, keepdim=True)
+    camera_from_world[:, 2, 3] += back.flatten(1).amax(1)
+    device = positions_world.device
     return CameraBatch(
-        camera_from_world[None].to(device, torch.float32),
-        focal_px.to(device),
-        torch.full((1, 2), size_px / 2, device=device),
+        camera_from_world.to(device, torch.float32),
+        torch.full((count, 2), size_px / 2 / slope, device=device),
+        torch.full((count, 2), size_px / 2, device=device),
         size_px,
         size_px,
     )

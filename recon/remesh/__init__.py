@@ -8,13 +8,14 @@ from recon.remesh.collapse import collapse_edges
 from recon.remesh.decimate import decimate
 from recon.remesh.edges import Edges, find_edges
 from recon.remesh.flip import flip_edges
-from recon.remesh.pieces import face_components, keep_solid_pieces, select_faces, signed_volumes_m3
+from recon.remesh.pieces import connected_labels, face_components, keep_solid_pieces, select_faces, signed_volumes_m3
 from recon.remesh.pinches import cut_pinches, part_doubles
 from recon.remesh.split import edge_of_sides, split_edges
 
 __all__ = [
     "Edges",
     "collapse_edges",
+    "connected_labels",
     "cut_pinches",
     "decimate",
     "edge_of_sides",

@@ -53,9 +53,9 @@ def _spread_least(value: Int[Tensor, " v"], faces: Int[Tensor, "f 3"]) -> Int[Te
 def around(vertices: Int[Tensor, " n"], faces: Int[Tensor, "f 3"], vertex_count: int) -> Bool[Tensor, " v"]:
     """The given vertices and every one that shares a face with them."""
     is_given = torch.zeros(vertex_count, dtype=torch.bool, device=faces.device)
-    is_given[vertices] = True
+    is_given.index_fill_(0, vertices, True)
     reached = is_given.clone()
-    reached[faces[is_given[faces].any(1)].reshape(-1)] = True
+    reached.index_fill_(0, faces[is_given[faces].any(1)].reshape(-1), True)
     return reached
 
 

@@ -9,14 +9,30 @@ from recon.arrays import Float, Int, Tensor
 from recon.scene import TriangleMesh
 
 
+def connected_labels(pairs: Int[Tensor, "e 2"], count: int) -> Int[Tensor, " n"]:
+    """Number the connected components of a graph 0, 1, ... (minimum hooking with pointer jumping)."""
+    root = torch.arange(count, device=pairs.device)
+    while True:
+        low, high = torch.aminmax(root[pairs], dim=1)
+        hooked = root.scatter_reduce(0, high, low, "amin")
+        hooked = hooked.scatter_reduce(0, pairs[:, 0], low, "amin").scatter_reduce(0, pairs[:, 1], low, "amin")
+        hooked = hooked[hooked]
+        if torch.equal(hooked, root):
+            label: Tensor = torch.unique(root, return_inverse=True)[1]
+            return label
+        root = hooked
+
+
 def face_components(faces: Int[Tensor, "f 3"], vertex_count: int) -> Int[Tensor, " f"]:
     """Label the pieces of a mesh that share no vertex."""
-    corners = faces.cpu().numpy()
+    if faces.device.type != "cpu":
+        return connected_labels(faces[:, [0, 1, 1, 2]].view(-1, 2), vertex_count)[faces[:, 0]]
+    corners = faces.numpy()  # one core follows links sooner than it repeats whole rounds
     rows = np.concatenate([corners[:, 0], corners[:, 1]])
     columns = np.concatenate([corners[:, 1], corners[:, 2]])
     graph = coo_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(vertex_count, vertex_count))
     _, labels = connected_components(graph, directed=False)
-    return torch.from_numpy(labels[corners[:, 0]].astype(np.int64)).to(faces.device)
+    return torch.from_numpy(labels[corners[:, 0]].astype(np.int64))
 
 
 def select_faces(mesh: TriangleMesh, keep: Tensor) -> TriangleMesh:

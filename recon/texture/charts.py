@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from recon.arrays import Bool, Float, Int, Tensor
+from recon.remesh import connected_labels
 from recon.scene import TriangleMesh
 
 DIRECTION_COUNT = 8
@@ -64,20 +65,6 @@ def find_adjacency(mesh: TriangleMesh) -> FaceAdjacency:
     half_edge = order[first]
     length_m = (mesh.positions_world[start[half_edge]] - mesh.positions_world[end[half_edge]]).norm(dim=1)
     return FaceAdjacency(pairs, length_m)
-
-
-def connected_labels(pairs: Int[Tensor, "e 2"], count: int) -> Int[Tensor, " n"]:
-    """Number the connected components of a graph 0, 1, ... (minimum hooking with pointer jumping)."""
-    root = torch.arange(count, device=pairs.device)
-    while True:
-        low, high = torch.aminmax(root[pairs], dim=1)
-        hooked = root.scatter_reduce(0, high, low, "amin")
-        hooked = hooked.scatter_reduce(0, pairs[:, 0], low, "amin").scatter_reduce(0, pairs[:, 1], low, "amin")
-        hooked = hooked[hooked]
-        if torch.equal(hooked, root):
-            label: Tensor = torch.unique(root, return_inverse=True)[1]
-            return label
-        root = hooked
 
 
 def cut_charts(mesh: TriangleMesh, adjacency: FaceAdjacency) -> Charts:

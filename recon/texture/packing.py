@@ -48,11 +48,8 @@ def project_charts(mesh: TriangleMesh, charts: Charts, texels_per_metre: float) 
     position = mesh.positions_world[vertex]
     flat = torch.stack([(position * axis_x[chart]).sum(1), (position * axis_y[chart]).sum(1)], 1) * texels_per_metre
     angles = torch.arange(_ANGLE_COUNT, device=flat.device, dtype=flat.dtype) * (torch.pi / _ANGLE_COUNT)
-    extent = []
-    for angle in angles:
-        low, high = _bounds(_turn(flat, angle.expand(flat.shape[0])), chart, charts.count)
-        extent.append(high - low)
-    sizes = torch.stack(extent)  # angles, charts, 2
+    low, high = _bounds(_turn(flat, angles[:, None]), chart, charts.count)
+    sizes = high - low  # angles, charts, 2
     area = sizes.prod(2) + torch.where(sizes[..., 0] > sizes[..., 1], torch.inf, 0.0)
     turned = _turn(flat, angles[area.argmin(0)][chart])
     low, _ = _bounds(turned, chart, charts.count)
@@ -69,18 +66,18 @@ def _plane_axes(direction: Float[Tensor, "m 3"]) -> tuple[Float[Tensor, "m 3"], 
     return right, -torch.linalg.cross(direction, right)
 
 
-def _turn(points: Float[Tensor, "u 2"], angle_rad: Float[Tensor, " u"]) -> Float[Tensor, "u 2"]:
+def _turn(points: Float[Tensor, "u 2"], angle_rad: Float[Tensor, "*a #u"]) -> Float[Tensor, "*a u 2"]:
     sine, cosine = angle_rad.sin(), angle_rad.cos()
-    x, y = points.unbind(1)
-    return torch.stack([cosine * x - sine * y, sine * x + cosine * y], 1)
+    x, y = points.unbind(-1)
+    return torch.stack([cosine * x - sine * y, sine * x + cosine * y], -1)
 
 
 def _bounds(
-    points: Float[Tensor, "u 2"], group: Int[Tensor, " u"], count: int
-) -> tuple[Float[Tensor, "m 2"], Float[Tensor, "m 2"]]:
-    index = group[:, None].expand(-1, 2)
-    low = points.new_full((count, 2), torch.inf).scatter_reduce(0, index, points, "amin")
-    high = points.new_full((count, 2), -torch.inf).scatter_reduce(0, index, points, "amax")
+    points: Float[Tensor, "*a u 2"], group: Int[Tensor, " u"], count: int
+) -> tuple[Float[Tensor, "*a m 2"], Float[Tensor, "*a m 2"]]:
+    index = group[:, None].expand(points.shape)
+    low = points.new_full((*points.shape[:-2], count, 2), torch.inf).scatter_reduce(-2, index, points, "amin")
+    high = points.new_full((*points.shape[:-2], count, 2), -torch.inf).scatter_reduce(-2, index, points, "amax")
     return low, high
 
 

@@ -8,7 +8,7 @@ import torch
 import geometry_scenes
 import texture_scenes
 from recon.observations import Observations
-from recon.optimise.terms import DepthTerm, OutlineTerm, depth_term, outline_term
+from recon.optimise.terms import DepthTerm, OutlineTerm, _value_and_gradient, depth_term, outline_term
 from recon.remesh import find_edges
 from recon.scene import TriangleMesh
 
@@ -100,3 +100,15 @@ def test_hidden_creases_are_not_drawn_to_the_outline() -> None:
     inside_px = -term.residuals_m / observations.pixel_m
     assert inside_px.max() < 1
     assert (inside_px > 0.5).float().mean() < 0.05
+
+
+def test_a_slanted_picture_is_read_exactly() -> None:
+    """Between pixels of an affine picture the value is exact, and the gradient everywhere its slope."""
+    y_px, x_px = torch.meshgrid(torch.arange(12) + 0.5, torch.arange(20) + 0.5, indexing="ij")
+    pictures = torch.stack([3 * x_px - 2 * y_px, x_px + y_px])
+    view_index = torch.arange(2).repeat(200)
+    position_px = 2 + torch.rand(400, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([16.0, 8.0])
+    value, gradient = _value_and_gradient(pictures, view_index, position_px)
+    slopes = torch.tensor([[3.0, -2.0], [1.0, 1.0]])[view_index]
+    torch.testing.assert_close(gradient, slopes)
+    torch.testing.assert_close(value, (slopes * position_px).sum(1))

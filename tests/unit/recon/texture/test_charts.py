@@ -1,15 +1,10 @@
 """Charts are connected, front-facing and few."""
 
-import numpy as np
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 import texture_scenes
 from recon.scene import TriangleMesh
-from recon.texture.charts import MIN_FACING, connected_labels, cut_charts, find_adjacency
+from recon.texture.charts import MIN_FACING, cut_charts, find_adjacency
 
 
 def test_a_closed_mesh_links_every_face_to_three_others() -> None:
@@ -19,18 +14,6 @@ def test_a_closed_mesh_links_every_face_to_three_others() -> None:
     assert torch.bincount(adjacency.pairs.flatten()).tolist() == [3] * 12
     lengths_m, _ = adjacency.edge_length_m.sort()
     torch.testing.assert_close(lengths_m, torch.tensor([0.2] * 12 + [0.2 * 2**0.5] * 6))
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(1, 60), st.integers(0, 80), st.integers(0, 2**31))
-def test_components_agree_with_scipy(node_count: int, edge_count: int, seed: int) -> None:
-    """Two nodes get one number exactly when a path joins them; numbers run from 0 without gaps."""
-    pairs = np.random.default_rng(seed).integers(0, node_count, (edge_count, 2))
-    graph = coo_array((np.ones(edge_count), (pairs[:, 0], pairs[:, 1])), shape=(node_count, node_count))
-    count, expected = connected_components(graph, directed=False)
-    labels = connected_labels(torch.from_numpy(pairs), node_count).numpy()
-    assert sorted(set(labels)) == list(range(count))
-    assert len(set(zip(labels, expected, strict=True))) == count
 
 
 def test_a_box_is_cut_into_its_six_sides() -> None:

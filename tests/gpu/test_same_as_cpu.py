@@ -1,0 +1,49 @@
+"""What takes another way on a GPU ends where the CPU does."""
+
+import pytest
+import torch
+
+from recon.geometry.fill import fill_unknown
+from recon.geometry.hollows import enclosed
+from recon.remesh import face_components
+from recon.replay import repeat
+
+pytestmark = pytest.mark.gpu
+
+
+def test_a_recorded_step_is_taken_so_often() -> None:
+    """Once, twice and ten times, also when the tensors are used right before and after."""
+    for count in (1, 2, 10):
+        value = torch.ones(1000, device="cuda")
+
+        def iterate(value: torch.Tensor = value) -> None:
+            value.mul_(0.5).add_(1)
+
+        repeat(iterate, count, value.device)
+        assert (value == 2 - 0.5**count).all()
+
+
+def test_hollows_are_the_same() -> None:
+    """Of random samples within a border, at every share of outside."""
+    generator = torch.Generator().manual_seed(0)
+    for inside_share in (0.3, 0.6, 0.7, 0.8):
+        is_outside = torch.ones(40, 30, 50, dtype=torch.bool)
+        is_outside[1:-1, 1:-1, 1:-1] = torch.rand(38, 28, 48, generator=generator) > inside_share
+        assert torch.equal(enclosed(is_outside.cuda()).cpu(), enclosed(is_outside))
+
+
+def test_pieces_are_the_same() -> None:
+    """Of random triangles."""
+    faces = torch.randint(0, 5000, (2000, 3), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(face_components(faces.cuda(), 5000).cpu(), face_components(faces, 5000))
+
+
+def test_the_fill_is_the_same_to_a_thousandth_of_a_sample() -> None:
+    """A ball that is measured on one side only."""
+    axis = torch.linspace(-1.5, 1.5, 48)
+    x, y, z = torch.meshgrid(axis, axis, axis, indexing="ij")
+    distance = ((x**2 + y**2 + z**2).sqrt() - 1) * 16
+    is_measured = (distance.abs() < 2) & (z > -0.5)
+    distance = torch.where(is_measured | (distance > 2), distance, -torch.inf)
+    on_gpu = fill_unknown(distance.cuda(), is_measured.cuda()).cpu()
+    assert (on_gpu - fill_unknown(distance, is_measured)).abs().max() < 1e-3
