@@ -6,7 +6,7 @@ fixed visibility.  Pixels of one face share its normal, so the depth term sums t
 solver iteration never touches a pixel.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -16,15 +16,20 @@ from recon.raster import Fragments, Rasterizer
 from recon.remesh import Edges
 from recon.scene import TriangleMesh
 
-OUTLINE_WEIGHT, NOISY_OUTLINE_WEIGHT = 0.1, 2.0
-"""Weight of an outline sample (three an edge) against a depth pixel, for clean and for visibly noisy depth: an outline
-is located to a small part of a pixel, which is better than noisy depth and no better than clean depth."""
+OUTLINE_WEIGHT = 0.1
+"""Weight of an outline sample (three an edge) against a pixel of clean depth, which is no worse than an outline."""
+
+OUTLINE_NOISE_PX, MOST_WEIGHT = 0.2, 100.0
+"""Deviation of a photographed outline: against noisy depth it counts by its precision."""
 
 SAMPLED_SHARES = (1 / 6, 1 / 2, 5 / 6)
 """Where along an outline edge it is compared."""
 
 BORDER_STEP_PX = 0.5
 """An edge is part of the outline when nothing is drawn this far outside it."""
+
+HIDDEN_PX = 0.1
+"""What lies so far inside the outermost edge at its place is no part of the outline."""
 
 
 @dataclass(frozen=True)
@@ -133,10 +138,15 @@ def outline_term(
         direction = sample.gradient @ world_from_camera[view_index, :3, :2].T
         parts.append((ends[keep], shares[keep], direction[keep], residual_m[keep]))
     ends, shares, directions, residuals = (torch.cat(column) for column in zip(*parts, strict=True))
-    weight = NOISY_OUTLINE_WEIGHT if observations.has_noise else OUTLINE_WEIGHT
-    weights = weight * _biweight(residuals, reach_m)
+    weights = _outline_weight(observations) * _biweight(residuals, reach_m)
     cost = float((weights * residuals.abs()).sum() / weights.sum().clamp_min(1e-9))
     return OutlineTerm(ends, shares, directions, residuals, weights, cost)
+
+
+def _outline_weight(observations: Observations) -> float:
+    if not observations.has_noise:
+        return OUTLINE_WEIGHT
+    return min((observations.noise_m / (OUTLINE_NOISE_PX * observations.pixel_m)) ** 2, MOST_WEIGHT)
 
 
 @dataclass(frozen=True)
@@ -165,7 +175,25 @@ def _sample_outline(
     gradient = torch.nn.functional.normalize(value[:, 1:], dim=1)
     is_border = _nothing_just_outside(position_px, gradient, fragments.hit_mask[view_index])
     is_border = is_border & inside & (value[:, 1:].norm(dim=1) > 0.5)
-    return _OutlineSample(value[:, 0], gradient, is_border)
+    sample = _OutlineSample(value[:, 0], gradient, is_border)
+    return replace(sample, is_border=is_border & _is_outermost(sample, position_px, (height, width)))
+
+
+def _is_outermost(
+    sample: _OutlineSample, position_px: Float[Tensor, "n 2"], size_px: tuple[int, int]
+) -> Bool[Tensor, " n"]:
+    """Whether no other sample at the same place of the photographed outline lies farther out.
+
+    On a rough surface every bump near the outline has silhouette edges of its own.  Drawn to it all of them would
+    bulge out to the visual cone.
+    """
+    height, width = size_px
+    foot_px = position_px - sample.distance_px[:, None] * sample.gradient
+    x, y = foot_px[:, 0].clamp(0, width - 1).long(), foot_px[:, 1].clamp(0, height - 1).long()
+    cell, nowhere = y * width + x, torch.full((height * width,), -torch.inf, device=foot_px.device)
+    border_px = torch.where(sample.is_border, sample.distance_px, -torch.inf)
+    farthest_px = nowhere.scatter_reduce(0, cell, border_px, "amax")
+    return sample.distance_px > farthest_px[cell] - HIDDEN_PX
 
 
 def _nothing_just_outside(
