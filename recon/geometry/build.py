@@ -6,7 +6,7 @@ import torch
 
 from recon.arrays import Float, Tensor
 from recon.errors import ObjectNotFound
-from recon.geometry.cavities import SeenSpace, continue_cavities
+from recon.geometry.cavities import SeenSpace, continue_cavities, wall_thickness_m
 from recon.geometry.fill import BAND_INSIDE, BAND_OUTSIDE, FAR, fill_unknown
 from recon.geometry.fusion import NO_ROOM, fuse, object_bounds_world
 from recon.geometry.grid import Grid, enclosing_grid
@@ -23,6 +23,9 @@ COARSE_FACTOR = 2
 
 VOXEL_PX = 2.0
 """Width of a fine voxel in pixels of the depth images; what is smaller is left to the refinement of vertices."""
+
+WALL_VOXELS, WALL_SHARE, WALL_POINTS = 2.0, 0.05, 10_000
+"""Voxels across a thin wall, the share of the measured points that must lie on such walls, and how many are asked."""
 
 MIN_RESOLUTION, MAX_RESOLUTION = 96, {"cpu": 192, "cuda": 256}
 """Voxels along the longest side, whatever the pixels; a grid of 192 takes 0.5 GiB."""
@@ -72,9 +75,25 @@ def build_geometry(observations: Observations, settings: FusionSettings, target_
 
 def choose_resolution(observations: Observations, longest_m: float) -> int:
     """Voxels along the longest side that are as wide as the pixels say, within what the device affords."""
-    wanted = longest_m / (VOXEL_PX * observations.pixel_m)
+    voxel_m = VOXEL_PX * observations.pixel_m
+    wanted = longest_m / min(voxel_m, _thinnest_wall_m(observations, voxel_m) / WALL_VOXELS)
     largest = MAX_RESOLUTION.get(observations.cameras.device.type, MAX_RESOLUTION["cpu"])
     return int(min(max(wanted, MIN_RESOLUTION), largest)) // COARSE_FACTOR * COARSE_FACTOR
+
+
+def _thinnest_wall_m(observations: Observations, voxel_m: float) -> float:
+    """Thickness of the thinnest walls that both sides were seen of; +inf where none are thin for such voxels."""
+    points = observations.points_world()[observations.depth_mask]
+    normals = observations.normals_world[observations.depth_mask]
+    has_normal = torch.nonzero(normals.norm(dim=1) > 0.5).squeeze(1)
+    chosen = has_normal[:: max(1, len(has_normal) // WALL_POINTS)]
+    thin_m = WALL_VOXELS * voxel_m
+    step_m = voxel_m / 4
+    thickness_m = wall_thickness_m(observations, points[chosen], normals[chosen], thin_m, step_m)
+    is_thin = torch.isfinite(thickness_m) & (thickness_m > step_m)  # others stray outside the surface by noise
+    if int(is_thin.sum()) < WALL_SHARE * len(chosen):
+        return torch.inf
+    return float(thickness_m[is_thin].median())
 
 
 def _softness_m(observations: Observations, grid: Grid) -> float:

@@ -5,6 +5,7 @@ view objects, so the field is the maximum over views.  Distances are taken perpe
 difference times the cosine of incidence), which halves the error of distances along the ray.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,11 @@ MIN_INCIDENCE = 0.1
 
 APART_PX = 4.0
 """Depths of neighbours on one surface that faces the camera differ by less than so many pixel widths."""
+
+
+SAME_NOISE, MIN_FACING = 3.0, 0.2
+"""Views measure the same surface where their distances from it lie within so many deviations of the noise, and where
+the cosine between their normals is larger than this."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,8 @@ def _fuse_chunk(observations: Observations, positions_world: Float[Tensor, "n 3"
         metres_per_px = depth_z_m[view_index] / observations.cameras.focal_px[view_index].mean()
         touching += (outline_m.abs() < TOUCHING_PX * metres_per_px).float()
     stacked = torch.stack(distances)
+    if observations.has_noise:
+        stacked = _agreed(observations, stacked, pixels_px)
     best, winner = stacked.max(0)
     is_measured = torch.stack(measured).gather(0, winner[None])[0] | (touching >= TOUCHING_VIEWS)
     is_measured &= torch.isfinite(best)
@@ -78,6 +86,39 @@ def _fuse_chunk(observations: Observations, positions_world: Float[Tensor, "n 3"
         mean = (agreeing * stacked.nan_to_num(0.0, 0.0, 0.0)).sum(0) / agreeing.sum(0).clamp_min(1e-9)
         best = torch.where(torch.isfinite(best) & (best.abs() < 8 * softness_m), mean, best)
     return Field(best, is_measured)
+
+
+def _agreed(
+    observations: Observations, distances_m: Float[Tensor, "k n"], pixels_px: Float[Tensor, "k n 2"]
+) -> Float[Tensor, "k n"]:
+    """Every view's distance, averaged with those of the views that see the same side of the same surface.
+
+    The largest of several noisy distances is too large, and would eat thin walls from both sides.  Who sees the other
+    side of a wall says nothing of this one.
+    """
+    reach_m = SAME_NOISE * observations.noise_m
+    near = torch.nonzero((distances_m.abs() < reach_m).sum(0) > 1).squeeze(1)
+    close_m, normals = distances_m[:, near], _normals_at(observations, pixels_px[:, near])
+    total, weight = close_m.clone(), torch.ones_like(close_m)
+    nearness = (1 - (close_m / reach_m) ** 2).clamp_min(0) ** 2
+    for first, second in itertools.combinations(range(len(close_m)), 2):
+        facing = (((normals[first] * normals[second]).sum(1) - MIN_FACING) / (1 - MIN_FACING)).clamp_min(0)
+        share = facing * nearness[first] * nearness[second]
+        for view, other in ((first, second), (second, first)):
+            total[view] += share * close_m[other].nan_to_num(0, 0, 0)
+            weight[view] += share
+    agreed_m = distances_m.clone()
+    agreed_m[:, near] = total / weight
+    return agreed_m
+
+
+def _normals_at(observations: Observations, pixels_px: Float[Tensor, "k n 2"]) -> Float[Tensor, "k n 3"]:
+    """Each view's normals at the nearest pixels; zero where it has none."""
+    cameras = observations.cameras
+    x = pixels_px[..., 0].nan_to_num(0).clamp(0, cameras.width_px - 1).long()
+    y = pixels_px[..., 1].nan_to_num(0).clamp(0, cameras.height_px - 1).long()
+    pixel = (y * cameras.width_px + x)[..., None].expand(-1, -1, 3)
+    return observations.normals_world.flatten(1, 2).gather(1, pixel)
 
 
 def view_distances(

@@ -6,7 +6,7 @@ fixed visibility.  Pixels of one face share its normal, so the depth term sums t
 solver iteration never touches a pixel.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -16,9 +16,11 @@ from recon.raster import Fragments, Rasterizer
 from recon.remesh import Edges
 from recon.scene import CameraBatch, TriangleMesh
 
-OUTLINE_WEIGHT, NOISY_OUTLINE_WEIGHT = 0.1, 2.0
-"""Weight of an outline sample (three an edge) against a depth pixel, for clean and for visibly noisy depth: an outline
-is located to a small part of a pixel, which is better than noisy depth and no better than clean depth."""
+OUTLINE_WEIGHT = 0.1
+"""Weight of an outline sample (three an edge) against a pixel of clean depth, which is no worse than an outline."""
+
+OUTLINE_NOISE_PX, MOST_WEIGHT = 0.2, 100.0
+"""Deviation of a photographed outline: against noisy depth it counts by its precision."""
 
 SAMPLED_SHARES = (1 / 6, 1 / 2, 5 / 6)
 """Where along an outline edge it is compared."""
@@ -28,6 +30,9 @@ BORDER_STEP_PX = 0.5
 
 INSIDE_PX = 2.5
 """Samples closer to the picture's rim are left out: what lies beyond it nobody knows."""
+
+HIDDEN_PX = 0.1
+"""What lies so far inside the outermost edge at its place is no part of the outline."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +135,7 @@ def outline_term(
     right_and_down = torch.linalg.inv(cameras.camera_from_world)[:, :3, :2]
     directions = (right_and_down[view_index[kept]] @ sample.gradient[kept, :, None])[..., 0]
     residuals = residual_m[kept]
-    weight = NOISY_OUTLINE_WEIGHT if observations.has_noise else OUTLINE_WEIGHT
-    weights = weight * _biweight(residuals, reach_m)
+    weights = _outline_weight(observations) * _biweight(residuals, reach_m)
     cost = float((weights * residuals.abs()).sum() / weights.sum().clamp_min(1e-9))
     return OutlineTerm(ends[kept], shares[kept], directions, residuals, weights, cost)
 
@@ -143,6 +147,12 @@ def _turning_edges(mesh: TriangleMesh, edges: Edges, cameras: CameraBatch) -> Bo
     is_convex = (across * scaled_normals[edges.faces[:, 0]]).sum(1) < 0
     faces_camera = ((cameras.positions_world[:, None] - first_corners) * scaled_normals).sum(2) > 0
     return is_convex & (faces_camera[:, edges.faces[:, 0]] != faces_camera[:, edges.faces[:, 1]])
+
+
+def _outline_weight(observations: Observations) -> float:
+    if not observations.has_noise:
+        return OUTLINE_WEIGHT
+    return min((observations.noise_m / (OUTLINE_NOISE_PX * observations.pixel_m)) ** 2, MOST_WEIGHT)
 
 
 @dataclass(frozen=True)
@@ -163,7 +173,29 @@ def _sample_outline(
     # drawn to it they would bulge out to the visual cone.
     drawn, _ = _value_and_gradient(fragments.hit_mask, view_index, position_px + BORDER_STEP_PX * outwards)
     is_inside = ((position_px > INSIDE_PX) & (position_px < size_px - INSIDE_PX)).all(1)
-    return _OutlineSample(distance_px, outwards, (drawn < 0.5) & is_inside & (gradient.norm(dim=1) > 0.5))
+    sample = _OutlineSample(distance_px, outwards, (drawn < 0.5) & is_inside & (gradient.norm(dim=1) > 0.5))
+    return replace(sample, is_border=sample.is_border & _is_outermost(sample, view_index, position_px, observations))
+
+
+def _is_outermost(
+    sample: _OutlineSample,
+    view_index: Int[Tensor, " n"],
+    position_px: Float[Tensor, "n 2"],
+    observations: Observations,
+) -> Bool[Tensor, " n"]:
+    """Whether no other sample at the same place of the photographed outline lies farther out.
+
+    On a rough surface every bump near the outline has silhouette edges of its own.  Drawn to it all of them would
+    bulge out to the visual cone.
+    """
+    count, height, width = observations.silhouette_px.shape
+    foot_px = position_px - sample.distance_px[:, None] * sample.gradient
+    x, y = foot_px[:, 0].clamp(0, width - 1).long(), foot_px[:, 1].clamp(0, height - 1).long()
+    cell = (view_index * height + y) * width + x
+    nowhere = torch.full((count * height * width,), -torch.inf, device=cell.device)
+    border_px = torch.where(sample.is_border, sample.distance_px, -torch.inf)
+    farthest_px = nowhere.scatter_reduce(0, cell, border_px, "amax")
+    return sample.distance_px > farthest_px[cell] - HIDDEN_PX
 
 
 def _value_and_gradient(
