@@ -24,8 +24,9 @@ from recon.remesh import find_edges
 from recon.scene import CameraBatch, TexturedMesh, TriangleMesh, View, batch_cameras
 
 STEP_COUNT = 120
-_STIFFNESS = 20.0
-"""Of the displacement's Laplacian, in edges.  On the capture of a sneaker 100 gains half as much as 20."""
+_STIFFNESS = 10.0
+"""Of the displacement's Laplacian, in edges.  On the capture of a sneaker pictures repeat at 24.8 dB with 20, 25.0 with
+10, 25.4 with 5, and depth errors are alike; but a bowl without depth is 2 % further off with 5 than with 20."""
 _STEP_PX, _TEXTURE_STEP = 0.1, 0.005
 """Length of a step where the gradient is large, in pixels and in sRGB; 0.3 pixels scattered the vertices."""
 _LAST_SHARE, _WARM_UP = 0.05, 5

@@ -15,10 +15,11 @@ from recon.texture.texels import Texels
 
 ANGLE_POWER = 6.0
 """Exponent of the viewing angle's cosine; 2, 6 and best-view were compared, 6 won."""
-GLOSS_SRGB = 0.04
-"""A view that is this much brighter than the darkest credible one counts a quarter."""
-CREDIBLE_SHARE = 0.1
-"""A view is credible with this share of the best view's weight."""
+LEAST_GLOSS_SRGB, MOST_GLOSS_SRGB = 0.02, 0.1
+"""A view counts a quarter that is brighter than the darkest credible one by this, or by as much as views differ anyway:
+where they show other places, or in another light, no highlight stands out."""
+CREDIBLE_SHARE = 0.02
+"""A view is credible with this share of the best view's weight: oblique ones, too, show how dark a glossy place is."""
 SMOOTHING_TEXELS = 9
 """Views are compared after a blur of this width, so that details that lie a little off do not count as gloss."""
 
@@ -64,7 +65,10 @@ def credit_diffuse(texels: Texels, sightings: list[Sighting]) -> list[Float[Tens
     excess = [
         (value - darkest[sighting.point]).clamp_min(0) for sighting, value in zip(sightings, lightness, strict=True)
     ]
-    return [1 / (1 + (item / GLOSS_SRGB) ** 2) ** 2 for item in excess]
+    differing = torch.cat([item[item > 0] for item in excess])
+    usual_srgb = float(differing.median()) if len(differing) else 0.0
+    gloss_srgb = min(max(usual_srgb, LEAST_GLOSS_SRGB), MOST_GLOSS_SRGB)
+    return [1 / (1 + (item / gloss_srgb) ** 2) ** 2 for item in excess]
 
 
 def _smooth_lightness(texels: Texels, sighting: Sighting) -> Float[Tensor, " m"]:

@@ -46,3 +46,29 @@ def test_views_that_agree_keep_their_credit() -> None:
     one, two = sighting(everywhere, [0.3] * texels.count), sighting(everywhere, (0.3 + noise).tolist())
     for credit in credit_diffuse(texels, [one, two]):
         assert credit.min() > 0.9
+
+
+def test_a_faint_highlight_counts_only_where_views_agree_elsewhere() -> None:
+    """A place a little brighter in one view is gloss where views agree elsewhere, not where they differ all over."""
+    _, texels = texture_scenes.unwrapped(texture_scenes.box(), 128)
+    everywhere = list(range(texels.count))
+    is_bright = texels.positions_world[:, 2] > texels.positions_world[:, 2].quantile(0.8)
+    matt = torch.full((texels.count,), 0.3)
+
+    def credit_of_the_bright(elsewhere: float) -> float:
+        bright = torch.where(is_bright, 0.38, elsewhere)
+        views = [sighting(everywhere, matt.tolist()), sighting(everywhere, bright.tolist())]
+        return float(credit_diffuse(texels, views)[1][is_bright].median())
+
+    assert credit_of_the_bright(0.301) < 0.1
+    assert credit_of_the_bright(0.38) >= 0.25
+
+
+def test_an_oblique_view_shows_how_dark_a_glossy_place_is() -> None:
+    """A highlight seen head on loses its credit though the only other view is an oblique one."""
+    _, texels = texture_scenes.unwrapped(texture_scenes.box(), 128)
+    everywhere = list(range(texels.count))
+    oblique = sighting(everywhere, [0.2] * texels.count, cosine=0.2)
+    oblique_credit, frontal_credit = credit_diffuse(texels, [oblique, sighting(everywhere, [0.6] * texels.count)])
+    assert oblique_credit.min() == 1
+    assert frontal_credit.max() <= 0.25

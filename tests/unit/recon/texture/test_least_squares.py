@@ -63,6 +63,29 @@ def test_blurred_texels_are_sharpened_to_explain_the_pixels(ball_rows: tuple[Tex
     assert (solved - true_linear)[is_used].abs().mean() < 0.1 * (start - true_linear)[is_used].abs().mean()
 
 
+def test_the_pull_towards_the_start_follows_what_no_texel_explains(
+    ball_rows: tuple[Texels, PixelRows], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Detail that all photographs share is followed with the least pull, noise on a surface known already with more."""
+    texels, rows = ball_rows
+    pulls: list[float] = []
+    change = least_squares._Equations.change
+
+    def noted(self: least_squares._Equations, anchor: float, step_count: int) -> torch.Tensor:
+        pulls.append(anchor)
+        return change(self, anchor, step_count)
+
+    monkeypatch.setattr(least_squares._Equations, "change", noted)
+    detailed = 0.4 + 0.3 * (texels.positions_world * 90).sin()
+    plain = torch.full_like(detailed, 0.4)
+    noise = 0.02 * torch.randn(rows.linear.shape, generator=torch.Generator().manual_seed(0))
+    solve_texels(replace(rows, linear=rows.pixels_from_texels @ detailed), plain)
+    solve_texels(replace(rows, linear=rows.pixels_from_texels @ plain + noise), plain)
+    assert pulls[0] == pulls[2] == least_squares.PILOT_ANCHOR
+    assert pulls[1] == least_squares.LEAST_ANCHOR
+    assert pulls[3] > 5 * pulls[1], pulls
+
+
 def test_texels_that_no_pixel_mixes_keep_their_colour(ball_rows: tuple[Texels, PixelRows]) -> None:
     """The solver only moves what the photographs speak about."""
     texels, rows = ball_rows
