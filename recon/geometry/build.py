@@ -1,5 +1,6 @@
 """The geometry stage in order."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -69,7 +70,8 @@ def build_geometry(observations: Observations, settings: FusionSettings, target_
     grid = coarse_grid.refined(COARSE_FACTOR)
     field = _filled_field(observations, coarse, cavities, grid)
     if observations.has_noise:
-        field = _blurred(field)
+        is_thin = math.isfinite(_thinnest_wall_m(observations, VOXEL_PX * observations.pixel_m))
+        field = _blurred(field, is_thin)
     field = _without_bubbles(field)
     mesh = drop_phantoms(keep_solid_pieces(extract_surface(field, grid)), observations, grid.spacing_m)
     if mesh.faces.shape[0] == 0:
@@ -140,13 +142,17 @@ def _without_bubbles(field: Float[Tensor, "x y z"]) -> Float[Tensor, "x y z"]:
     return torch.where(is_bubble, -field, field)
 
 
-def _blurred(field: Float[Tensor, "x y z"]) -> Float[Tensor, "x y z"]:
-    """Gaussian blur: noise of single views becomes a smooth surface.  Walls as thin as the blur is wide stay.
+def _blurred(field: Float[Tensor, "x y z"], spares_walls: bool) -> Float[Tensor, "x y z"]:
+    """Gaussian blur: noise of single views becomes a smooth surface.
+
+    Walls as thin as the blur is wide stay, where the object has any: flaps of noise are as thin.
 
     Only signs and distances up to a voxel count: free space seen far behind a rim or a thin part would outweigh them.
     Near a surface that is alone all slopes agree; between the two sides of a wall they cancel.
     """
     field = field.clamp(-1, 1)
+    if not spares_walls:
+        return _gaussian(field)
     slopes = torch.stack(torch.gradient(field))
     agreement = torch.stack([_gaussian(slope) for slope in slopes]).norm(dim=0)
     agreement = agreement / _gaussian(slopes.norm(dim=0)).clamp_min(1e-6)
