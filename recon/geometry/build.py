@@ -28,9 +28,8 @@ VOXEL_PX = 2.0
 WALL_VOXELS, WALL_SHARE, WALL_POINTS = 2.0, 0.05, 10_000
 """Voxels across a thin wall, the share of the measured points that must lie on such walls, and how many are asked."""
 
-TWO_SIDES, ONE_SIDE = 0.3, 0.7
-"""Length of the mean of the slopes around a sample, over their mean length, between two sides and near one alone;
-that of a right-angled edge is 0.7."""
+TWO_SIDES, ONE_SIDE = 0.5, 0.9
+"""Length of the mean of the slopes around a sample, over their mean length, between two sides and near one alone."""
 
 MIN_RESOLUTION, MAX_RESOLUTION = 96, {"cpu": 192, "cuda": 256}
 """Voxels along the longest side, whatever the pixels; a grid of 192 takes 0.5 GiB."""
