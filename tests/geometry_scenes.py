@@ -21,6 +21,7 @@ SOLIDS = {
     "cube": scenes.cube(),
     "torus": scenes.torus(),
     "plate": scenes.plate(),
+    "pan": scenes.pan(),
     "bowl": scenes.bowl(),
     "mug": scenes.mug(),
     "toy": scenes.toy(),

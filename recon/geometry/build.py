@@ -1,5 +1,6 @@
 """The geometry stage in order."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +27,9 @@ VOXEL_PX = 2.0
 
 WALL_VOXELS, WALL_SHARE, WALL_POINTS = 2.0, 0.05, 10_000
 """Voxels across a thin wall, the share of the measured points that must lie on such walls, and how many are asked."""
+
+TWO_SIDES, ONE_SIDE = 0.5, 0.9
+"""Length of the mean of the slopes around a sample, over their mean length, between two sides and near one alone."""
 
 MIN_RESOLUTION, MAX_RESOLUTION = 96, {"cpu": 192, "cuda": 256}
 """Voxels along the longest side, whatever the pixels; a grid of 192 takes 0.5 GiB."""
@@ -65,7 +69,8 @@ def build_geometry(observations: Observations, settings: FusionSettings, target_
     grid = coarse_grid.refined(COARSE_FACTOR)
     field = _filled_field(observations, coarse, cavities, grid)
     if observations.has_noise:
-        field = _blurred(field)
+        is_thin = math.isfinite(_thinnest_wall_m(observations, VOXEL_PX * observations.pixel_m))
+        field = _blurred(field, is_thin)
     field = _without_bubbles(field)
     mesh = drop_phantoms(keep_solid_pieces(extract_surface(field, grid)), observations, grid.spacing_m)
     if mesh.faces.shape[0] == 0:
@@ -133,12 +138,27 @@ def _without_bubbles(field: Float[Tensor, "x y z"]) -> Float[Tensor, "x y z"]:
     return torch.where(enclosed(field > 0), -field, field)
 
 
-def _blurred(field: Float[Tensor, "x y z"], sigma: float = 0.7) -> Float[Tensor, "x y z"]:
-    """Gaussian blur by ``sigma`` voxels: noise of single views becomes a smooth surface.
+def _blurred(field: Float[Tensor, "x y z"], spares_walls: bool) -> Float[Tensor, "x y z"]:
+    """Gaussian blur: noise of single views becomes a smooth surface.
+
+    Walls as thin as the blur is wide stay, where the object has any: flaps of noise are as thin.
 
     Only signs and distances up to a voxel count: free space seen far behind a rim or a thin part would outweigh them.
+    Near a surface that is alone all slopes agree; between the two sides of a wall they cancel.
     """
     field = field.clamp(-1, 1)
+    if not spares_walls:
+        return _gaussian(field)
+    slopes = torch.stack(torch.gradient(field))
+    agreement = torch.stack([_gaussian(slope) for slope in slopes]).norm(dim=0)
+    agreement = agreement / _gaussian(slopes.norm(dim=0)).clamp_min(1e-6)
+    alone = ((agreement - TWO_SIDES) / (ONE_SIDE - TWO_SIDES)).clamp(0, 1)
+    blurred: Tensor = field + alone * (_gaussian(field) - field)
+    return blurred
+
+
+def _gaussian(field: Float[Tensor, "x y z"], sigma: float = 0.7) -> Float[Tensor, "x y z"]:
+    """Blur by ``sigma`` voxels."""
     reach = torch.arange(-2, 3, device=field.device, dtype=field.dtype)
     kernel = torch.exp(-0.5 * (reach / sigma) ** 2)
     kernel = kernel / kernel.sum()

@@ -32,6 +32,9 @@ SAME_NOISE, MIN_FACING = 3.0, 0.2
 """Views measure the same surface where their distances from it lie within so many deviations of the noise, and where
 the cosine between their normals is larger than this."""
 
+MIN_OPPOSITE = 0.7
+"""Two sides belong to one wall where the cosine between their normals is less than minus this."""
+
 
 @dataclass(frozen=True)
 class Field:
@@ -76,7 +79,7 @@ def _fuse_chunk(observations: Observations, positions_world: Float[Tensor, "n 3"
         touching += (outline_m.abs() < TOUCHING_PX * metres_per_px).float()
     stacked = torch.stack(distances)
     if observations.has_noise:
-        stacked = _agreed(observations, stacked, pixels_px)
+        stacked = _agreed(observations, stacked, pixels_px, 2 * softness_m)
     best, winner = stacked.max(0)
     is_measured = torch.stack(measured).gather(0, winner[None])[0] | (touching >= TOUCHING_VIEWS)
     is_measured &= torch.isfinite(best)
@@ -89,12 +92,13 @@ def _fuse_chunk(observations: Observations, positions_world: Float[Tensor, "n 3"
 
 
 def _agreed(
-    observations: Observations, distances_m: Float[Tensor, "k n"], pixels_px: Float[Tensor, "k n 2"]
+    observations: Observations, distances_m: Float[Tensor, "k n"], pixels_px: Float[Tensor, "k n 2"], thinnest_m: float
 ) -> Float[Tensor, "k n"]:
     """Every view's distance, averaged with those of the views that see the same side of the same surface.
 
     The largest of several noisy distances is too large, and would eat thin walls from both sides.  Who sees the other
-    side of a wall says nothing of this one.
+    side of a wall says of this one that it is no nearer than walls are thick: two sides that noise moved through each
+    other part again to ``thinnest_m``.
     """
     reach_m = SAME_NOISE * observations.noise_m
     near = torch.nonzero((distances_m.abs() < reach_m).sum(0) > 1).squeeze(1)
@@ -108,8 +112,26 @@ def _agreed(
             total[view] += share * close_m[other].nan_to_num(0, 0, 0)
             weight[view] += share
     agreed_m = distances_m.clone()
-    agreed_m[:, near] = total / weight
+    agreed_m[:, near] = _parted(total / weight, normals, reach_m, thinnest_m)
     return agreed_m
+
+
+def _parted(
+    distances_m: Float[Tensor, "k n"], normals: Float[Tensor, "k n 3"], reach_m: float, thinnest_m: float
+) -> Float[Tensor, "k n"]:
+    """Distances to the two sides of a wall that add up to no less than its thickness.
+
+    Gaps wider than noise explains are slits between two walls, and stay.
+    """
+    excess_m = torch.zeros_like(distances_m)
+    for first, second in itertools.combinations(range(len(distances_m)), 2):
+        thickness_m = -distances_m[first] - distances_m[second]
+        is_wall = (normals[first] * normals[second]).sum(1) < -MIN_OPPOSITE
+        is_wall &= (distances_m[[first, second]].abs() < reach_m).all(0) & (thickness_m > -reach_m / 2)
+        missing_m = torch.where(is_wall, (thinnest_m - thickness_m).clamp_min(0) / 2, 0.0)
+        for view in (first, second):
+            excess_m[view] = torch.maximum(excess_m[view], missing_m)
+    return distances_m - excess_m
 
 
 def _normals_at(observations: Observations, pixels_px: Float[Tensor, "k n 2"]) -> Float[Tensor, "k n 3"]:

@@ -150,6 +150,7 @@ def _turning_edges(mesh: TriangleMesh, edges: Edges, cameras: CameraBatch) -> Bo
 
 
 def _outline_weight(observations: Observations) -> float:
+    """Of a sample, against a pixel of depth."""
     if not observations.has_noise:
         return OUTLINE_WEIGHT
     return min((observations.noise_m / (OUTLINE_NOISE_PX * observations.pixel_m)) ** 2, MOST_WEIGHT)

@@ -104,3 +104,36 @@ def test_outlines_alone_bound_the_object() -> None:
     assert (low.numpy() < SPHERE.low_world + 1e-3).all()
     assert (high.numpy() > SPHERE.high_world - 1e-3).all()
     assert (high - low).max() < 1.25 * 0.2
+
+
+def noisy_plate(deeper_m: float) -> tuple[Observations, torch.Tensor]:
+    """A plate of 4 mm, with every depth larger by as much, and points all over its middle."""
+    seen = geometry_scenes.observed("plate", size_px=128)
+    deeper = torch.where(seen.depth_mask, seen.depth_z_m + deeper_m, 0.0)
+    middle = torch.from_numpy(geometry_scenes.SOLIDS["plate"].centre_world).float()
+    size_m = geometry_scenes.SOLIDS["plate"].high_world - geometry_scenes.SOLIDS["plate"].low_world
+    spread = torch.linspace(-0.3, 0.3, 21)
+    places = torch.stack(torch.meshgrid(spread, spread, spread, indexing="ij"), -1).reshape(-1, 3)
+    flat = torch.from_numpy(size_m > 2 * size_m.min()) * torch.from_numpy(size_m)
+    return replace(seen, depth_z_m=deeper, noise_m=0.003), (middle + places * flat).float()
+
+
+def test_sides_of_a_wall_that_noise_moved_through_each_other_part_again() -> None:
+    """A plate of 4 mm whose sides are both seen 2.5 mm too deep is a voxel thick; one with a gap of 10 mm is none."""
+    observations, middle = noisy_plate(0.0025)
+    assert observations.has_noise
+    assert (fuse(replace(observations, noise_m=0.0), middle, 1e-3).distance_m > 0).all()
+    inside = fuse(observations, middle, 1e-3).distance_m
+    assert ((inside < -0.0005) & (inside > -0.0015)).float().mean() > 0.95
+    gone, middle = noisy_plate(0.007)
+    assert (fuse(gone, middle, 1e-3).distance_m > 0).all()
+
+
+def test_noise_of_several_views_averages_out() -> None:
+    """Distances near a ball through a noisy sensor: no bias outwards that the largest of all views' would have."""
+    seen = geometry_scenes.observed_noisy("sphere", 128)
+    positions = near_surface()
+    true_m = torch.from_numpy(SPHERE.signed_distance_m(positions.double().numpy())).float()
+    bias_m = (fuse(seen, positions, 0.0).distance_m - true_m).mean()
+    largest_m = (fuse(replace(seen, noise_m=0.0), positions, 0.0).distance_m - true_m).mean()
+    assert bias_m.abs() < 0.7 * largest_m

@@ -8,6 +8,7 @@ import torch
 import geometry_scenes
 import texture_scenes
 from recon.observations import Observations
+from recon.optimise import terms
 from recon.optimise.terms import DepthTerm, OutlineTerm, _value_and_gradient, depth_term, outline_term
 from recon.remesh import find_edges
 from recon.scene import TriangleMesh
@@ -71,6 +72,36 @@ def test_outline_residual_is_the_distance_between_the_outlines(shift_m: float) -
     term = outline_of(ball(0.1 + shift_m), seen())
     assert len(term.residuals_m) > 300
     assert term.residuals_m.median().item() == pytest.approx(shift_m, abs=4e-4)
+
+
+def test_bumps_behind_the_outline_are_not_drawn_to_it() -> None:
+    """On a rough ball only the outermost edges count: they lie beyond the outline of the smooth one, the rest within.
+
+    Drawn to the outline with them, the rest would make the ball thicker.
+    """
+    mesh = ball(0.1)
+    noise_m = 3e-4 * torch.randn(len(mesh.positions_world), 1, generator=torch.Generator().manual_seed(0))
+    rough = TriangleMesh(mesh.positions_world + noise_m * mesh.vertex_normals(), mesh.faces)
+    with_all_m = _residuals_m(rough, terms.HIDDEN_PX * 100)
+    outermost_m = _residuals_m(rough, terms.HIDDEN_PX)
+    assert with_all_m.mean() < 0
+    assert outermost_m.mean() > with_all_m.mean() + 5e-5
+    assert len(outermost_m) > 100
+
+
+def _residuals_m(mesh: TriangleMesh, hidden_px: float) -> torch.Tensor:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(terms, "HIDDEN_PX", hidden_px)
+        return outline_of(mesh, seen()).residuals_m
+
+
+def test_outlines_count_by_their_precision_under_noise() -> None:
+    """A fifth of a pixel against the noise of depth, squared: a pixel of noise makes 25 of it, two a hundred."""
+    clean = outline_of(ball(0.1), seen()).weights.max()
+    for noise_px, expected in ((1.0, 25.0), (1.5, 56.25), (2.0, 100.0), (9.0, 100.0)):
+        noisy = replace(seen(), noise_m=noise_px * seen().pixel_m)
+        weights = outline_of(ball(0.1), noisy).weights.max()
+        assert (weights / clean).item() == pytest.approx(expected / terms.OUTLINE_WEIGHT, rel=1e-3)
 
 
 def test_outline_directions_point_away_from_the_object_across_the_view() -> None:
