@@ -155,16 +155,17 @@ def _filled_vessels(
     opening, mouth = (np.bincount(pieces[mask], minlength=piece_count + 1) for mask in (is_open, is_mouth))
     is_vessel, is_shell = ((reached > VESSEL_SHARE * whole)[pieces], (mouth > opening / 2)[pieces])
     is_its_wall = _around(is_vessel | is_shell, space.device) & (clearance <= 0)
-    roomy = torch.where(torch.from_numpy(is_shell & ~is_vessel).to(space.device), _roomy(clearance, wall), clearance)
+    kept = _roomy(clearance, wall, is_open)
+    roomy = torch.where(torch.from_numpy(is_shell & ~is_vessel).to(space.device), kept, clearance)
     return torch.where(torch.from_numpy(is_vessel | is_shell).to(space.device) | is_its_wall, roomy, space)
 
 
-def _roomy(clearance: Float[Tensor, "x y z"], wall: Float[Tensor, "x y z"]) -> Float[Tensor, "x y z"]:
+def _roomy(
+    clearance: Float[Tensor, "x y z"], wall: Float[Tensor, "x y z"], is_open: npt.NDArray[np.bool_]
+) -> Float[Tensor, "x y z"]:
     """What lies before the walls, without what is narrower than two of them: a shell's handle is solid."""
-    is_wide = clearance > wall
-    if not bool(is_wide.any()):
-        return torch.full_like(clearance, -torch.inf)
-    distance = ndimage.distance_transform_edt(~is_wide.cpu().numpy()).astype(np.float32)
+    is_wide = (clearance > wall).cpu().numpy() | is_open
+    distance = ndimage.distance_transform_edt(~is_wide).astype(np.float32)
     return torch.minimum(clearance, CORNER * wall - torch.from_numpy(distance).to(wall))
 
 
@@ -278,7 +279,7 @@ def _depth_behind(
     is_before = is_wall[x, y, z] & ((from_wall * outwards).sum(0) > BEFORE)
     free = ndimage.distance_transform_edt(~seen.is_free.cpu().numpy(), return_distances=False, return_indices=True)
     is_behind_opening = torch.from_numpy(is_open[tuple(free)]).to(device)
-    claimed = torch.where(is_behind_opening, torch.inf, -seen.distance)
+    claimed = torch.where(is_behind_opening, float(sum(distance.shape)), -seen.distance)  # farther than any wall
     behind = torch.where(is_before, claimed, torch.minimum(depth, claimed))
     return torch.where(seen.is_free, depth, behind)
 

@@ -15,9 +15,9 @@ from recon.scene import TriangleMesh
 GAP_RINGS = 3
 """So many rings of neighbours around measured faces are faired like them."""
 
-UNSEEN_DAMPING = 0.005
+UNSEEN_DAMPING = 0.024
 """Share of the bending's weight that holds the surface farther away: the square of the Laplacian's eigenvalue for waves
-of twelve edges, so that shorter ones are faired and the shape stays."""
+of eight edges, so that shorter ones are faired and the shape stays."""
 
 HessianProduct: TypeAlias = Callable[[Float[Tensor, "v 3"]], Float[Tensor, "v 3"]]
 
