@@ -48,6 +48,9 @@ EVEN_WALLS = 1 / 3
 """Quartiles of a shell's thickness differ by less than this share of its median; those of a clamp's parts by more than
 all of it, those of a mug by 1 %, and under noise those of a vase by 17 %."""
 
+CORNER = 1.75
+"""Corners of what is wider than two walls are so many walls away from its middle, by the diagonal and a little more."""
+
 MARGIN = 2
 """So many samples around free space its distance goes on, so that it falls through zero where the walls begin."""
 
@@ -86,6 +89,7 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     nothing = torch.full_like(seen.distance, -torch.inf)
     if not observations.has_depth:
         return nothing
+    is_bounded = ndimage.binary_dilation(seen.is_measured.cpu().numpy(), NEIGHBOURHOOD)
     seen = replace(seen, is_measured=seen.is_measured & _near_points(observations, grid))
     is_free, is_measured = seen.is_free.cpu().numpy(), seen.is_measured.cpu().numpy()
     frontier = is_free & ndimage.binary_dilation(~is_free & ~is_measured) & ~is_measured
@@ -95,12 +99,12 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     is_open = np.isfinite(thickness)
     if not is_open.any():
         return nothing
-    depth = _depth_behind(np.isposinf(thickness), _outwards(observations, grid), seen)
+    depth = _depth_behind(np.isposinf(thickness), is_open & ~is_bounded, _outwards(observations, grid), seen)
     thinnest = THINNEST_NOISY_WALL if observations.has_noise else THINNEST_WALL
     wall = torch.from_numpy(thickness[is_open]).to(depth).clamp_min(thinnest)
     opening = torch.from_numpy(np.argwhere(is_open)).to(depth.device)
     reach, clearance = _space_behind(opening, wall, depth, ~seen.is_free)
-    space = _filled_vessels(reach, clearance, is_open, is_open & edges.is_even[labels])
+    space = _filled_vessels(reach, clearance, depth - clearance, is_open, is_open & edges.is_even[labels])
     space = torch.where(_is_needed(observations, seen, grid), space.clamp_max(0), space)
     is_hollow = (space > 0).cpu().numpy()
     pieces, _ = ndimage.label(is_hollow | is_open)
@@ -135,6 +139,7 @@ def _around(samples: npt.NDArray[np.bool_], device: torch.device) -> Bool[Tensor
 def _filled_vessels(
     reach: Float[Tensor, "x y z"],
     clearance: Float[Tensor, "x y z"],
+    wall: Float[Tensor, "x y z"],
     is_open: npt.NDArray[np.bool_],
     is_mouth: npt.NDArray[np.bool_],
 ) -> Float[Tensor, "x y z"]:
@@ -148,9 +153,20 @@ def _filled_vessels(
     whole = np.bincount(pieces[before_walls], minlength=piece_count + 1)
     reached = np.bincount(pieces[(space > 0).cpu().numpy()], minlength=piece_count + 1)
     opening, mouth = (np.bincount(pieces[mask], minlength=piece_count + 1) for mask in (is_open, is_mouth))
-    is_vessel = ((reached > VESSEL_SHARE * whole) | (mouth > opening / 2))[pieces]
-    is_its_wall = _around(is_vessel, space.device) & (clearance <= 0)
-    return torch.where(torch.from_numpy(is_vessel).to(space.device) | is_its_wall, clearance, space)
+    is_vessel, is_shell = ((reached > VESSEL_SHARE * whole)[pieces], (mouth > opening / 2)[pieces])
+    is_its_wall = _around(is_vessel | is_shell, space.device) & (clearance <= 0)
+    kept = _roomy(clearance, wall, is_open)
+    roomy = torch.where(torch.from_numpy(is_shell & ~is_vessel).to(space.device), kept, clearance)
+    return torch.where(torch.from_numpy(is_vessel | is_shell).to(space.device) | is_its_wall, roomy, space)
+
+
+def _roomy(
+    clearance: Float[Tensor, "x y z"], wall: Float[Tensor, "x y z"], is_open: npt.NDArray[np.bool_]
+) -> Float[Tensor, "x y z"]:
+    """What lies before the walls, without what is narrower than two of them: a shell's handle is solid."""
+    is_wide = (clearance > wall).cpu().numpy() | is_open
+    distance = ndimage.distance_transform_edt(~is_wide).astype(np.float32)
+    return torch.minimum(clearance, CORNER * wall - torch.from_numpy(distance).to(wall))
 
 
 @dataclass(frozen=True)
@@ -256,12 +272,15 @@ def _eroded(mask: Bool[Tensor, "k h w"], reach_px: int) -> Bool[Tensor, "k h w"]
 
 
 def _depth_behind(
-    is_closed: npt.NDArray[np.bool_], outwards: Float[Tensor, "3 x y z"], seen: SeenSpace
+    is_closed: npt.NDArray[np.bool_],
+    is_open: npt.NDArray[np.bool_],
+    outwards: Float[Tensor, "3 x y z"],
+    seen: SeenSpace,
 ) -> Float[Tensor, "x y z"]:
     """Distance to the surface that passes near the walls' samples: to the nearest of them, and on from it.
 
     A wall is no wall to what lies before it.  There, and behind gaps in what was measured, the views say how deep a
-    sample lies.
+    sample lies; but where the nearest free space is an opening's, they tell how far behind the opening it is.
     """
     device, is_wall = outwards.device, seen.is_measured & (outwards != 0).any(0)
     nearest = ndimage.distance_transform_edt(
@@ -273,7 +292,10 @@ def _depth_behind(
     from_wall = here - index + distance * outwards
     depth = torch.where((outwards == 0).all(0), (here - index).float().norm(dim=0) - distance, from_wall.norm(dim=0))
     is_before = is_wall[x, y, z] & ((from_wall * outwards).sum(0) > BEFORE)
-    behind = torch.where(is_before, -seen.distance, torch.minimum(depth, -seen.distance))
+    free = ndimage.distance_transform_edt(~seen.is_free.cpu().numpy(), return_distances=False, return_indices=True)
+    is_behind_opening = torch.from_numpy(is_open[tuple(free)]).to(device)
+    claimed = torch.where(is_behind_opening, float(sum(distance.shape)), -seen.distance)  # farther than any wall
+    behind = torch.where(is_before, claimed, torch.minimum(depth, claimed))
     return torch.where(seen.is_free, depth, behind)
 
 

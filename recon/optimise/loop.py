@@ -13,7 +13,7 @@ from recon.optimise.remeshing import add_faces
 from recon.optimise.solver import Laplacian, Smoothness, Terms, solve_step
 from recon.optimise.terms import depth_term, outline_term
 from recon.raster import Rasterizer
-from recon.remesh import Edges, find_edges
+from recon.remesh import Edges, find_edges, move_without_folds
 from recon.scene import TriangleMesh
 from recon.settings import OptimiseSettings
 
@@ -126,7 +126,7 @@ def optimise_mesh(
                 step = solve_step(mesh, laplacian, terms, _smoothness(index, observations, _edge_m(mesh, edges)))
             if not bool(torch.isfinite(step).all()):
                 raise Diverged("The refinement produced positions that are not finite.")
-            mesh = TriangleMesh(mesh.positions_world + step, mesh.faces)
+            mesh = move_without_folds(mesh, step)
             if photographs is not None and terms.colour is not None:
                 photographs = photographs.adjusted(terms.colour)
             history.append(_recorded(terms, step))

@@ -12,6 +12,13 @@ from recon.optimise.terms import DepthTerm, OutlineTerm
 from recon.replay import repeat
 from recon.scene import TriangleMesh
 
+GAP_RINGS = 3
+"""So many rings of neighbours around measured faces are faired like them."""
+
+UNSEEN_DAMPING = 0.024
+"""Share of the bending's weight that holds the surface farther away: the square of the Laplacian's eigenvalue for waves
+of eight edges, so that shorter ones are faired and the shape stays."""
+
 HessianProduct: TypeAlias = Callable[[Float[Tensor, "v 3"]], Float[Tensor, "v 3"]]
 
 
@@ -120,6 +127,7 @@ def solve_step(
 ) -> Float[Tensor, "v 3"]:
     """The displacement that minimises the linearised terms plus the regulariser."""
     normals, stiffness, bending = mesh.vertex_normals(), smoothness.displacement, smoothness.bending
+    damping = smoothness.damping + UNSEEN_DAMPING * bending * (1 - _near_depth(mesh, laplacian, terms))
 
     def along_normals(vectors: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
         return (vectors * normals).sum(1, keepdim=True) * normals
@@ -128,7 +136,7 @@ def solve_step(
         return bending * laplacian.apply_transposed(along_normals(laplacian.apply(positions)))
 
     def hessian(step: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
-        result = stiffness * laplacian.squared(step) + smoothness.damping * step
+        result = stiffness * laplacian.squared(step) + damping * step
         result = result + smoothness.tangential * (step - along_normals(step))
         if bending:
             result = result + bent(step)
@@ -137,8 +145,21 @@ def solve_step(
     centred = mesh.positions_world - mesh.positions_world.mean(0)
     right = terms.add_pulls(-bent(centred), mesh.faces)
     diagonal = 1.3 * (stiffness + bending * normals**2)
-    diagonal = diagonal + smoothness.damping + smoothness.tangential * (1 - normals**2)
+    diagonal = diagonal + damping + smoothness.tangential * (1 - normals**2)
     return conjugate_gradients(hessian, right, terms.add_diagonal(diagonal, mesh.faces), iteration_count)
+
+
+def _near_depth(mesh: TriangleMesh, laplacian: Laplacian, terms: Terms) -> Float[Tensor, "v 1"]:
+    """1 where depth was measured and on gaps between, 0 farther away, where nothing resists the fairing."""
+    is_near = torch.zeros_like(mesh.positions_world[:, :1])
+    if terms.depth is None:
+        return is_near + 1
+    is_measured = (terms.depth.blocks.diagonal(dim1=1, dim2=2) > 0).float()
+    for corner in range(3):
+        is_near.index_add_(0, mesh.faces[:, corner], is_measured[:, corner, None])
+    for _ in range(GAP_RINGS):
+        is_near = (2 * is_near - laplacian.apply(is_near) > 0).float()
+    return is_near
 
 
 def _scatter_outline(result: Float[Tensor, "v 3"], outline: OutlineTerm, amounts: Float[Tensor, " n"]) -> None:

@@ -98,6 +98,23 @@ def test_fairing_does_not_slide() -> None:
     assert slid_m.max() < 1e-4
 
 
+def test_fairing_keeps_the_shape_where_nothing_was_measured() -> None:
+    """An unseen ball shrinks by less than a tenth of what a measured one would under nothing but fairing."""
+    ball = texture_scenes.ball(4)
+    outwards = torch.nn.functional.normalize(ball.positions_world - ball.positions_world.mean(0), dim=1)
+    fairing = Smoothness(displacement=0.3, bending=100.0, damping=1e-2, tangential=30.0)
+    count = len(ball.faces)
+    faint = 1e-9 * torch.eye(3).expand(count, 3, 3)
+    shrinkage_m = []
+    for blocks in (torch.zeros(count, 3, 3), faint):
+        depth = DepthTerm(ball.face_normals(), blocks, torch.zeros(count, 3), torch.zeros(count), 0.0)
+        step = solve_step(ball, laplacian(ball), Terms(depth), fairing)
+        shrinkage_m.append(-(step * outwards).sum(1).mean())
+    unseen_m, measured_m = shrinkage_m
+    assert measured_m > 0
+    assert unseen_m.abs() < measured_m / 10
+
+
 def replaced_normals(mesh: TriangleMesh) -> DepthTerm:
     empty = nothing_measured()
     return DepthTerm(mesh.face_normals(), empty.blocks, empty.pulls, empty.squares_m2, 0.0)
