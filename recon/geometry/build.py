@@ -62,15 +62,15 @@ def build_geometry(observations: Observations, settings: FusionSettings, target_
         ObjectNotFound: The views leave no volume that all of them allow.
     """
     low_world, high_world = object_bounds_world(observations)
-    resolution = settings.grid_resolution or choose_resolution(observations, float((high_world - low_world).max()))
+    longest_m, wall_m = float((high_world - low_world).max()), thinnest_wall_m(observations)
+    resolution = settings.grid_resolution or choose_resolution(observations, longest_m, wall_m)
     coarse_grid = enclosing_grid(low_world, high_world, resolution // COARSE_FACTOR)
     coarse = _seen_space(observations, coarse_grid)
     cavities = continue_cavities(observations, coarse, coarse_grid)
     grid = coarse_grid.refined(COARSE_FACTOR)
     field = _filled_field(observations, coarse, cavities, grid)
     if observations.has_noise:
-        is_thin = math.isfinite(_thinnest_wall_m(observations, VOXEL_PX * observations.pixel_m))
-        field = _blurred(field, is_thin)
+        field = _blurred(field, math.isfinite(wall_m))
     field = _without_bubbles(field)
     mesh = drop_phantoms(keep_solid_pieces(extract_surface(field, grid)), observations, grid.spacing_m)
     if mesh.faces.shape[0] == 0:
@@ -78,16 +78,16 @@ def build_geometry(observations: Observations, settings: FusionSettings, target_
     return Geometry(keep_solid_pieces(decimate(mesh, target_face_count)), grid.spacing_m, resolution)
 
 
-def choose_resolution(observations: Observations, longest_m: float) -> int:
-    """Voxels along the longest side that are as wide as the pixels say, within what the device affords."""
-    voxel_m = VOXEL_PX * observations.pixel_m
-    wanted = longest_m / min(voxel_m, _thinnest_wall_m(observations, voxel_m) / WALL_VOXELS)
+def choose_resolution(observations: Observations, longest_m: float, wall_m: float = torch.inf) -> int:
+    """Voxels along the longest side that are as wide as pixels and walls say, within what the device affords."""
+    wanted = longest_m / min(VOXEL_PX * observations.pixel_m, wall_m / WALL_VOXELS)
     largest = MAX_RESOLUTION.get(observations.cameras.device.type, MAX_RESOLUTION["cpu"])
     return int(min(max(wanted, MIN_RESOLUTION), largest)) // COARSE_FACTOR * COARSE_FACTOR
 
 
-def _thinnest_wall_m(observations: Observations, voxel_m: float) -> float:
-    """Thickness of the thinnest walls that both sides were seen of; +inf where none are thin for such voxels."""
+def thinnest_wall_m(observations: Observations) -> float:
+    """Thickness of the thin walls that both sides were seen of; +inf where voxels as wide as pixels say do for them."""
+    voxel_m = VOXEL_PX * observations.pixel_m
     points = observations.points_world()[observations.depth_mask]
     normals = observations.normals_world[observations.depth_mask]
     has_normal = torch.nonzero(normals.norm(dim=1) > 0.5).squeeze(1)
@@ -96,7 +96,7 @@ def _thinnest_wall_m(observations: Observations, voxel_m: float) -> float:
     step_m = voxel_m / 4
     thickness_m = wall_thickness_m(observations, points[chosen], normals[chosen], thin_m, step_m)
     is_thin = torch.isfinite(thickness_m) & (thickness_m > step_m)  # others stray outside the surface by noise
-    if int(is_thin.sum()) < WALL_SHARE * len(chosen):
+    if int(is_thin.sum()) <= WALL_SHARE * len(chosen):
         return torch.inf
     return float(thickness_m[is_thin].median())
 

@@ -5,8 +5,9 @@ import torch
 from recon.arrays import Bool, Float, Tensor
 from recon.scene import TriangleMesh
 
-HALVINGS = 5
-"""What would still turn over with a thirtieth of its step stays where it was."""
+HALVINGS, RINGS = 5, 4
+"""What would still turn over with a thirtieth of its step stays where it was; if it turns over all the same, because
+the faces around it moved, a ring more stays each time."""
 
 
 def move_without_folds(mesh: TriangleMesh, step: Float[Tensor, "v 3"]) -> TriangleMesh:
@@ -20,16 +21,25 @@ def move_without_folds(mesh: TriangleMesh, step: Float[Tensor, "v 3"]) -> Triang
     before = mesh.scaled_face_normals()
     was_folded = _is_folded(mesh, before)
     share = torch.ones_like(step[:, :1])
-    for halving in range(HALVINGS + 1):
+    is_held = torch.zeros_like(share, dtype=torch.bool)
+    for attempt in range(HALVINGS + RINGS):
         moved = TriangleMesh(mesh.positions_world + share * step, mesh.faces)
         after = moved.scaled_face_normals()
         turns = ((after * before).sum(1) < 0) | (_is_folded(moved, after) & ~was_folded)
         if not bool(turns.any()):
             return moved
-        is_held = torch.zeros_like(share, dtype=torch.bool)
-        is_held[mesh.faces[turns].flatten()] = True
-        share = torch.where(is_held, share / 2 if halving < HALVINGS else torch.zeros_like(share), share)
+        if attempt < HALVINGS:
+            share = torch.where(_corners(mesh, turns), share / 2, share)
+        else:
+            is_held = _corners(mesh, turns | is_held[mesh.faces].any(1).squeeze(1))
+            share = share.masked_fill(is_held, 0)
     return TriangleMesh(mesh.positions_world + share * step, mesh.faces)
+
+
+def _corners(mesh: TriangleMesh, faces: Bool[Tensor, " f"]) -> Bool[Tensor, "v 1"]:
+    is_corner = torch.zeros_like(mesh.positions_world[:, :1], dtype=torch.bool)
+    is_corner[mesh.faces[faces].flatten()] = True
+    return is_corner
 
 
 def folded_faces(mesh: TriangleMesh) -> Bool[Tensor, " f"]:

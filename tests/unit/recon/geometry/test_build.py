@@ -60,9 +60,10 @@ def test_thin_walls_have_voxels_across_them() -> None:
     seen = geometry_scenes.observed_noisy("pan", 256)
     voxel_m = 2 * seen.pixel_m
     assert voxel_m > 0.0025
-    assert build._thinnest_wall_m(seen, voxel_m) == pytest.approx(0.0025, rel=0.15)
-    assert choose_resolution(seen, 80 * voxel_m) > 160
-    assert build._thinnest_wall_m(geometry_scenes.observed_noisy("sphere", 128), voxel_m) == torch.inf
+    wall_m = build.thinnest_wall_m(seen)
+    assert wall_m == pytest.approx(0.0025, rel=0.15)
+    assert choose_resolution(seen, 80 * voxel_m, wall_m) > 160
+    assert build.thinnest_wall_m(geometry_scenes.observed_noisy("sphere", 128)) == torch.inf
 
 
 def test_blur_smooths_lone_surfaces_and_leaves_thin_walls() -> None:

@@ -7,6 +7,7 @@ import geometry_scenes
 import texture_scenes
 from recon.errors import Diverged
 from recon.optimise import OptimisedMesh, loop, optimise_mesh
+from recon.remesh import folded_faces
 from recon.scene import TriangleMesh
 from recon.settings import OptimiseSettings
 
@@ -51,6 +52,16 @@ def test_refining_twice_gives_the_same_bits() -> None:
     one, two = refined(ball(1.01), step_count=3), refined(ball(1.01), step_count=3)
     assert torch.equal(one.mesh.positions_world, two.mesh.positions_world)
     assert one.history == two.history
+
+
+def test_noise_folds_no_face() -> None:
+    """Of a noisy ring's faces none points against those around it (without care for folds dozens do)."""
+    observations = geometry_scenes.observed_noisy("torus", 128)
+    first = geometry_scenes.built(observations, 8000, 64)
+    result = optimise_mesh(first, observations, OptimiseSettings(), RASTER, lambda fraction: None)
+    assert not folded_faces(first).any()
+    assert not folded_faces(result.mesh).any()
+    assert (result.mesh.positions_world - first.positions_world).norm(dim=1).max() > observations.pixel_m / 4
 
 
 def test_no_steps_leave_the_mesh_alone() -> None:
