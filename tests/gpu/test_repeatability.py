@@ -15,7 +15,7 @@ pytestmark = pytest.mark.gpu
 
 TOLERANCE_PX, MOST_PX = 0.05, 0.25
 """Sums over pixels run in any order on a GPU; how far 99 of 100 vertices, and any of them, may end from where they
-ended before.  Beside a face that all but turned over a vertex makes half its step or all of it."""
+ended before.  Corners of a face that is all but folded are moved or not."""
 
 
 def reconstructed(capture: Capture) -> tuple[TriangleMesh, TriangleMesh]:

@@ -55,7 +55,7 @@ def test_refining_twice_gives_the_same_bits() -> None:
 
 
 def test_noise_folds_no_face() -> None:
-    """Of a noisy ring's faces none points against those around it (without care for folds dozens do)."""
+    """Of a noisy ring's faces none points against those around it (before they are turned back dozens do)."""
     observations = geometry_scenes.observed_noisy("torus", 128)
     first = geometry_scenes.built(observations, 8000, 64)
     result = optimise_mesh(first, observations, OptimiseSettings(), RASTER, lambda fraction: None)
