@@ -14,9 +14,8 @@ ROUNDS, ALONE_ROUNDS = 20, 6
 """Most folds are gone after four rounds.  From the seventh on, what surrounds their corners moves, too."""
 
 
-HALVINGS, RINGS = 5, 4
-"""What would still turn over with a thirtieth of its step stays where it was; if it turns over all the same, because
-the faces around it moved, a ring more stays each time."""
+HALVINGS = 5
+"""What would still turn over with a thirtieth of its step stays where it was."""
 
 
 def move_without_folds(mesh: TriangleMesh, step: Float[Tensor, "v 3"]) -> TriangleMesh:
@@ -25,21 +24,16 @@ def move_without_folds(mesh: TriangleMesh, step: Float[Tensor, "v 3"]) -> Triang
     Args:
         mesh: A closed manifold.
         step: Wanted displacements, metres; where faces turn, or come to point against the faces around them, it is
-            halved until they do not.
+            halved until they do not.  A few faces fold all the same because those around them were held back.
     """
     before, was_folded = mesh.scaled_face_normals(), folded_faces(mesh)
     share = torch.ones_like(step[:, 0])
-    is_held = torch.zeros_like(share, dtype=torch.bool)
-    for attempt in range(HALVINGS + RINGS):
+    for halving in range(HALVINGS + 1):
         moved = TriangleMesh(mesh.positions_world + share[:, None] * step, mesh.faces)
         turns = ((moved.scaled_face_normals() * before).sum(1) < 0) | (folded_faces(moved) & ~was_folded)
         if not bool(turns.any()):
             return moved
-        if attempt < HALVINGS:
-            share = torch.where(_corners(mesh, turns), share / 2, share)
-        else:
-            is_held = _corners(mesh, turns | is_held[mesh.faces].any(1))
-            share = share.masked_fill(is_held, 0)
+        share = torch.where(_corners(mesh, turns), share / 2 if halving < HALVINGS else 0.0, share)
     return TriangleMesh(mesh.positions_world + share[:, None] * step, mesh.faces)
 
 
