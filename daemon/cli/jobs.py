@@ -1,7 +1,8 @@
 """Commands about the jobs of a share: status, show, cancel, retry."""
 
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,7 +24,8 @@ from daemon.outcome import iso_time
 if TYPE_CHECKING:
     from daemon.store import Store
 
-WATCH_PERIOD_S = 1.0
+WATCH_PERIOD_S, LOOK_PERIOD_S = 1.0, 0.05
+"""How often a view is renewed, and how soon Ctrl-C is noticed."""
 
 
 def status(
@@ -74,15 +76,14 @@ def _show_once(settings: Config, as_json: bool) -> None:
 
 
 def _watch_table(settings: Config) -> None:
-    with Live(queue_table(_read(settings), _note(settings)), console=console(), auto_refresh=False) as live:
-        while True:
-            time.sleep(WATCH_PERIOD_S)
-            live.update(queue_table(_read(settings), _note(settings)), refresh=True)
+    with Live(console=console(), auto_refresh=False) as live:
+        _until_interrupted(lambda: live.update(queue_table(_read(settings), _note(settings)), refresh=True))
 
 
 def _watch_lines(settings: Config, as_json: bool) -> None:
     known: dict[str, QueueRow] = {}
-    while True:
+
+    def tell_changes() -> None:
         rows = _read(settings)
         for row in rows:
             before = known.get(row.job_id)
@@ -91,8 +92,29 @@ def _watch_lines(settings: Config, as_json: bool) -> None:
                     say_json(row.to_json(), indent=None)
                 else:
                     typer.echo(row.to_line())
-        known = {row.job_id: row for row in rows}
-        time.sleep(WATCH_PERIOD_S)
+        known.clear()
+        known.update((row.job_id, row) for row in rows)
+
+    _until_interrupted(tell_changes)
+
+
+def _until_interrupted(renew: Callable[[], None]) -> None:
+    """Renew once a period until Ctrl-C.
+
+    The first is only noted: an exception is lost where it meets a finaliser.  A second one interrupts what hangs.
+    """
+    noted: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        noted.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, note)
+    while not noted:
+        renew()
+        until_s = time.monotonic() + WATCH_PERIOD_S
+        while not noted and time.monotonic() < until_s:
+            time.sleep(LOOK_PERIOD_S)
 
 
 def show(
