@@ -20,7 +20,7 @@ from torch.nn import functional
 from recon.arrays import Float, Tensor
 from recon.errors import Diverged
 from recon.raster import Rasterizer
-from recon.remesh import find_edges, unfold
+from recon.remesh import find_edges
 from recon.scene import CameraBatch, TexturedMesh, TriangleMesh, View, batch_cameras
 
 STEP_COUNT = 120
@@ -79,7 +79,7 @@ def descend_to_photographs(
         positions = start + spread(force)
     if not bool(torch.isfinite(positions).all()):
         raise Diverged("Following the photographs produced positions that are not finite.")
-    return unfold(TriangleMesh(positions, textured.mesh.faces))
+    return TriangleMesh(positions, textured.mesh.faces)
 
 
 class _Mover:
