@@ -13,7 +13,7 @@ from recon.optimise.remeshing import add_faces
 from recon.optimise.solver import Laplacian, Smoothness, Terms, solve_step
 from recon.optimise.terms import depth_term, outline_term
 from recon.raster import Rasterizer
-from recon.remesh import Edges, find_edges, move_without_folds, unfold
+from recon.remesh import Edges, find_edges, unfold
 from recon.scene import TriangleMesh
 from recon.settings import OptimiseSettings
 
@@ -126,20 +126,13 @@ def optimise_mesh(
                 step = solve_step(mesh, laplacian, terms, _smoothness(index, observations, _edge_m(mesh, edges)))
             if not bool(torch.isfinite(step).all()):
                 raise Diverged("The refinement produced positions that are not finite.")
-            mesh = _moved(mesh, step, observations)
+            mesh = TriangleMesh(mesh.positions_world + step, mesh.faces)
             if photographs is not None and terms.colour is not None:
                 photographs = photographs.adjusted(terms.colour)
             history.append(_recorded(terms, step))
             if stage is stages[-1] and _has_converged(history[first:], observations.pixel_m):
                 break
     return OptimisedMesh(unfold(mesh) if observations.has_noise and history else mesh, tuple(history))
-
-
-def _moved(mesh: TriangleMesh, step: Float[Tensor, "v 3"], observations: Observations) -> TriangleMesh:
-    """Exact depth needs no face to fold on the way to it."""
-    if observations.has_noise:
-        return TriangleMesh(mesh.positions_world + step, mesh.faces)
-    return move_without_folds(mesh, step)
 
 
 @dataclass(frozen=True)

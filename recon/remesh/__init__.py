@@ -11,7 +11,7 @@ from recon.remesh.flip import flip_edges
 from recon.remesh.pieces import connected_labels, face_components, keep_solid_pieces, select_faces, signed_volumes_m3
 from recon.remesh.pinches import cut_pinches, part_doubles
 from recon.remesh.split import edge_of_sides, split_edges
-from recon.remesh.unfolded import folded_faces, move_without_folds, unfold
+from recon.remesh.unfolded import folded_faces, unfold
 
 __all__ = [
     "Edges",
@@ -25,7 +25,6 @@ __all__ = [
     "flip_edges",
     "folded_faces",
     "keep_solid_pieces",
-    "move_without_folds",
     "part_doubles",
     "select_faces",
     "signed_volumes_m3",

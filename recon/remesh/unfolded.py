@@ -1,8 +1,4 @@
-"""Faces that point against those around them: kept from coming about, or turned back.
-
-Where the surface is known exactly a vertex is better held back a little than moved afterwards.  Under noise many faces
-fold and unfold on the way to the surface, and held back they would not come to it.
-"""
+"""Turning back faces that point against those around them."""
 
 import torch
 
@@ -12,29 +8,6 @@ from recon.scene import TriangleMesh
 
 ROUNDS, ALONE_ROUNDS = 20, 6
 """Most folds are gone after four rounds.  From the seventh on, what surrounds their corners moves, too."""
-
-
-HALVINGS = 5
-"""What would still turn over with a thirtieth of its step stays where it was."""
-
-
-def move_without_folds(mesh: TriangleMesh, step: Float[Tensor, "v 3"]) -> TriangleMesh:
-    """Move vertices, less far around faces that would turn over.
-
-    Args:
-        mesh: A closed manifold.
-        step: Wanted displacements, metres; where faces turn, or come to point against the faces around them, it is
-            halved until they do not.  A few faces fold all the same because those around them were held back.
-    """
-    before, was_folded = mesh.scaled_face_normals(), folded_faces(mesh)
-    share = torch.ones_like(step[:, 0])
-    for halving in range(HALVINGS + 1):
-        moved = TriangleMesh(mesh.positions_world + share[:, None] * step, mesh.faces)
-        turns = ((moved.scaled_face_normals() * before).sum(1) < 0) | (folded_faces(moved) & ~was_folded)
-        if not bool(turns.any()):
-            return moved
-        share = torch.where(_corners(mesh, turns), share / 2 if halving < HALVINGS else 0.0, share)
-    return TriangleMesh(mesh.positions_world + share[:, None] * step, mesh.faces)
 
 
 def unfold(mesh: TriangleMesh) -> TriangleMesh:

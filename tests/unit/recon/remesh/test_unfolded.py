@@ -1,10 +1,10 @@
-"""Vertices move without turning faces over, and folded faces are turned back."""
+"""Folded faces are turned back, and nothing else moves."""
 
 import torch
 
 import geometry_scenes
 import texture_scenes
-from recon.remesh import folded_faces, move_without_folds, unfold
+from recon.remesh import folded_faces, unfold
 from recon.scene import TriangleMesh
 
 BALL = texture_scenes.ball(3)
@@ -12,41 +12,13 @@ CENTRE = torch.from_numpy(geometry_scenes.SOLIDS["sphere"].centre_world).float()
 EDGE_M = (BALL.positions_world[BALL.faces[:, 0]] - BALL.positions_world[BALL.faces[:, 1]]).norm(dim=1).mean()
 
 
-def scattering() -> torch.Tensor:
-    """Steps as long as edges in any direction, for every tenth vertex."""
+def crumpled() -> TriangleMesh:
+    """Every tenth vertex of a ball is moved in any direction, by more than an edge."""
     generator = torch.Generator().manual_seed(0)
     count = BALL.positions_world.shape[0]
     direction = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=1)
-    return 1.5 * EDGE_M * direction * (torch.rand(count, 1, generator=generator) < 0.1)
-
-
-def crumpled() -> TriangleMesh:
-    return TriangleMesh(BALL.positions_world + scattering(), BALL.faces)
-
-
-def test_steps_that_would_fold_faces_are_shortened() -> None:
-    """Of dozens of faces that whole steps would turn over none does; vertices farther off make their whole step."""
-    step = scattering()
-    moved = move_without_folds(BALL, step)
-    assert folded_faces(crumpled()).sum() > 50
-    assert not folded_faces(moved).any()
-    turned = (moved.scaled_face_normals() * BALL.scaled_face_normals()).sum(1) < 0
-    assert not turned.any()
-    geometry_scenes.assert_closed_manifold(moved)
-    made = (moved.positions_world - BALL.positions_world).norm(dim=1) / step.norm(dim=1).clamp_min(1e-12)
-    assert 0 < made[step.norm(dim=1) > 0].min() < 0.6
-    assert made.max() <= 1 + 1e-4
-
-
-def test_harmless_steps_are_made_whole() -> None:
-    """What turns no face over is moved exactly as asked, even where faces were folded before."""
-    step = 0.01 * (BALL.positions_world - BALL.positions_world.mean(0))
-    assert torch.equal(move_without_folds(BALL, step).positions_world, BALL.positions_world + step)
-    folded = crumpled()
-    shift = torch.tensor([0.25, -0.5, 0.125])
-    assert folded_faces(folded).any()
-    moved = move_without_folds(folded, shift.expand_as(folded.positions_world))
-    assert torch.allclose(moved.positions_world, folded.positions_world + shift, atol=1e-6)
+    step = 1.5 * EDGE_M * direction * (torch.rand(count, 1, generator=generator) < 0.1)
+    return TriangleMesh(BALL.positions_world + step, BALL.faces)
 
 
 def test_folded_faces_are_turned_back() -> None:
