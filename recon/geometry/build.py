@@ -108,7 +108,9 @@ def _softness_m(observations: Observations, grid: Grid) -> float:
 def _seen_space(observations: Observations, grid: Grid) -> SeenSpace:
     field = fuse(observations, grid.positions_world(), _softness_m(observations, grid))
     distance = (field.distance_m / grid.spacing_m).view(grid.shape)
-    return SeenSpace(distance, distance > 0, field.is_measured.view(grid.shape) & (distance.abs() < BAND_INSIDE))
+    is_near = distance.abs() < BAND_INSIDE
+    is_measured, is_touched = (mask.view(grid.shape) & is_near for mask in (field.is_measured, field.is_touched))
+    return SeenSpace(distance, distance > 0, is_measured, is_touched)
 
 
 def _filled_field(

@@ -72,12 +72,14 @@ class SeenSpace:
     Attributes:
         distance: Fused signed distance in samples, positive outside.
         is_free: Some view saw through it.
-        is_measured: It lies at a measured surface.
+        is_measured: It lies at a measured surface, or at one that outlines bound.
+        is_touched: It lies at a surface that outlines bound.
     """
 
     distance: Float[Tensor, "x y z"]
     is_free: Bool[Tensor, "x y z"]
     is_measured: Bool[Tensor, "x y z"]
+    is_touched: Bool[Tensor, "x y z"]
 
 
 def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -> Float[Tensor, "x y z"]:
@@ -89,8 +91,8 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     nothing = torch.full_like(seen.distance, -torch.inf)
     if not observations.has_depth:
         return nothing
-    is_bounded = ndimage.binary_dilation(seen.is_measured.cpu().numpy(), NEIGHBOURHOOD)
     seen = replace(seen, is_measured=seen.is_measured & _near_points(observations, grid))
+    is_bounded = ndimage.binary_dilation((seen.is_measured | seen.is_touched).cpu().numpy(), NEIGHBOURHOOD)
     is_free, is_measured = seen.is_free.cpu().numpy(), seen.is_measured.cpu().numpy()
     frontier = is_free & ndimage.binary_dilation(~is_free & ~is_measured) & ~is_measured
     labels, _ = ndimage.label(frontier, NEIGHBOURHOOD)

@@ -42,11 +42,13 @@ class Field:
 
     Attributes:
         distance_m: The largest distance that a view claims; +inf means outside for certain.
-        is_measured: A depth surface decided the value, or so many outlines touch that they must bound a surface.
+        is_measured: A depth surface decided the value, or it is touched.
+        is_touched: So many outlines touch that they must bound a surface.
     """
 
     distance_m: Float[Tensor, " n"]
     is_measured: Bool[Tensor, " n"]
+    is_touched: Bool[Tensor, " n"]
 
 
 def fuse(observations: Observations, positions_world: Float[Tensor, "n 3"], softness_m: float) -> Field:
@@ -64,6 +66,7 @@ def fuse(observations: Observations, positions_world: Float[Tensor, "n 3"], soft
     return Field(
         torch.cat([part.distance_m for part in parts]),
         torch.cat([part.is_measured for part in parts]),
+        torch.cat([part.is_touched for part in parts]),
     )
 
 
@@ -81,14 +84,14 @@ def _fuse_chunk(observations: Observations, positions_world: Float[Tensor, "n 3"
     if observations.has_noise:
         stacked = _agreed(observations, stacked, pixels_px, 2 * softness_m)
     best, winner = stacked.max(0)
-    is_measured = torch.stack(measured).gather(0, winner[None])[0] | (touching >= TOUCHING_VIEWS)
-    is_measured &= torch.isfinite(best)
+    is_touched = torch.isfinite(best) & (touching >= TOUCHING_VIEWS)
+    is_measured = is_touched | (torch.isfinite(best) & torch.stack(measured).gather(0, winner[None])[0])
     if softness_m > 0:
         excess = torch.exp((stacked - best).nan_to_num(0.0) / softness_m)
         agreeing = torch.where(stacked > best - 4 * softness_m, excess, torch.zeros_like(excess))
         mean = (agreeing * stacked.nan_to_num(0.0, 0.0, 0.0)).sum(0) / agreeing.sum(0).clamp_min(1e-9)
         best = torch.where(torch.isfinite(best) & (best.abs() < 8 * softness_m), mean, best)
-    return Field(best, is_measured)
+    return Field(best, is_measured, is_touched)
 
 
 def _agreed(
