@@ -7,13 +7,14 @@ import torch
 
 from recon.arrays import Float, Tensor
 from recon.errors import ObjectNotFound
-from recon.geometry.cavities import SeenSpace, continue_cavities, wall_thickness_m
+from recon.geometry.cavities import SeenSpace, continue_cavities
 from recon.geometry.fill import BAND_INSIDE, BAND_OUTSIDE, FAR, fill_unknown
 from recon.geometry.fusion import NO_ROOM, fuse, object_bounds_world
 from recon.geometry.grid import Grid, enclosing_grid
 from recon.geometry.hollows import enclosed
 from recon.geometry.isosurface import extract_surface
 from recon.geometry.phantoms import drop_phantoms
+from recon.geometry.walls import thin_wall_m
 from recon.observations import Observations
 from recon.remesh import decimate, keep_solid_pieces
 from recon.scene import TriangleMesh
@@ -25,8 +26,8 @@ COARSE_FACTOR = 2
 VOXEL_PX = 2.0
 """Width of a fine voxel in pixels of the depth images; what is smaller is left to the refinement of vertices."""
 
-WALL_VOXELS, WALL_SHARE, WALL_POINTS = 2.0, 0.05, 10_000
-"""Voxels across a thin wall, the share of the measured points that must lie on such walls, and how many are asked."""
+WALL_VOXELS = 2.0
+"""Voxels across a thin wall."""
 
 TWO_SIDES, ONE_SIDE = 0.5, 0.9
 """Length of the mean of the slopes around a sample, over their mean length, between two sides and near one alone."""
@@ -62,7 +63,10 @@ def build_geometry(observations: Observations, settings: FusionSettings, target_
         ObjectNotFound: The views leave no volume that all of them allow.
     """
     low_world, high_world = object_bounds_world(observations)
-    longest_m, wall_m = float((high_world - low_world).max()), thinnest_wall_m(observations)
+    longest_m, wall_m = (
+        float((high_world - low_world).max()),
+        thin_wall_m(observations, WALL_VOXELS * VOXEL_PX * observations.pixel_m),
+    )
     resolution = settings.grid_resolution or choose_resolution(observations, longest_m, wall_m)
     coarse_grid = enclosing_grid(low_world, high_world, resolution // COARSE_FACTOR)
     coarse = _seen_space(observations, coarse_grid)
@@ -83,22 +87,6 @@ def choose_resolution(observations: Observations, longest_m: float, wall_m: floa
     wanted = longest_m / min(VOXEL_PX * observations.pixel_m, wall_m / WALL_VOXELS)
     largest = MAX_RESOLUTION.get(observations.cameras.device.type, MAX_RESOLUTION["cpu"])
     return int(min(max(wanted, MIN_RESOLUTION), largest)) // COARSE_FACTOR * COARSE_FACTOR
-
-
-def thinnest_wall_m(observations: Observations) -> float:
-    """Thickness of the thin walls that both sides were seen of; +inf where voxels as wide as pixels say do for them."""
-    voxel_m = VOXEL_PX * observations.pixel_m
-    points = observations.points_world()[observations.depth_mask]
-    normals = observations.normals_world[observations.depth_mask]
-    has_normal = torch.nonzero(normals.norm(dim=1) > 0.5).squeeze(1)
-    chosen = has_normal[:: max(1, len(has_normal) // WALL_POINTS)]
-    thin_m = WALL_VOXELS * voxel_m
-    step_m = voxel_m / 4
-    thickness_m = wall_thickness_m(observations, points[chosen], normals[chosen], thin_m, step_m)
-    is_thin = torch.isfinite(thickness_m) & (thickness_m > step_m)  # others stray outside the surface by noise
-    if int(is_thin.sum()) <= WALL_SHARE * len(chosen):
-        return torch.inf
-    return float(thickness_m[is_thin].median())
 
 
 def _softness_m(observations: Observations, grid: Grid) -> float:

@@ -18,8 +18,8 @@ import torch
 from scipy import ndimage
 
 from recon.arrays import Bool, Float, Int, Tensor
-from recon.geometry.fusion import CHUNK_SAMPLES, fuse
 from recon.geometry.grid import Grid
+from recon.geometry.walls import wall_thickness_m
 from recon.observations import Observations
 
 MAX_WALL_SHARE = 0.04
@@ -207,37 +207,6 @@ def _edge_walls(observations: Observations, labels: npt.NDArray[np.integer[Any]]
         found[label] = median if sample_count[label] >= MIN_OPENING else np.nan
         is_even[label] = thicker - thinner < EVEN_WALLS * median
     return EdgeWalls(found, is_even)
-
-
-def wall_thickness_m(
-    observations: Observations,
-    points_world: Float[Tensor, "n 3"],
-    normals_world: Float[Tensor, "n 3"],
-    longest_m: float,
-    step_m: float,
-) -> Float[Tensor, " n"]:
-    """How far behind each point of a surface free space begins; +inf for no free space within ``longest_m``."""
-    depths_m = torch.arange(step_m, longest_m, step_m, device=points_world.device)[:, None]
-    if len(depths_m) == 0:
-        return torch.full_like(points_world[:, 0], torch.inf)
-    count = max(1, CHUNK_SAMPLES // len(depths_m))
-    chunks = zip(points_world.split(count), normals_world.split(count), strict=True)
-    return torch.cat([_first_free_m(observations, points, normals, depths_m) for points, normals in chunks])
-
-
-def _first_free_m(
-    observations: Observations,
-    points_world: Float[Tensor, "n 3"],
-    normals_world: Float[Tensor, "n 3"],
-    depths_m: Float[Tensor, "d 1"],
-) -> Float[Tensor, " n"]:
-    """All depths at once: a GPU takes as long for one of them."""
-    behind = points_world - depths_m[..., None] * normals_world
-    distance_m = fuse(observations, behind.view(-1, 3), 0.0).distance_m.view(behind.shape[:2])
-    is_out = distance_m > 0
-    begins_m = depths_m - distance_m.clamp_min(0).minimum(depths_m)
-    first_m = begins_m.gather(0, is_out.int().argmax(0, keepdim=True))[0]
-    return torch.where(is_out.any(0), first_m, torch.inf)
 
 
 def _is_needed(observations: Observations, seen: SeenSpace, grid: Grid) -> Bool[Tensor, "x y z"]:

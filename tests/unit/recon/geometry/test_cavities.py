@@ -4,13 +4,14 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from scipy import ndimage
 
 import geometry_scenes
 from recon.geometry import build, cavities
-from recon.geometry.cavities import DEPTH_PER_WIDTH, SeenSpace, _space_behind, continue_cavities, wall_thickness_m
+from recon.geometry.cavities import DEPTH_PER_WIDTH, SeenSpace, _space_behind, continue_cavities
 from recon.geometry.fusion import fuse
 from recon.geometry.grid import Grid, enclosing_grid
 from recon.observations import Observations
@@ -215,17 +216,27 @@ def test_gaps_of_a_few_samples_are_no_openings(monkeypatch: pytest.MonkeyPatch) 
         assert np.isfinite(cavities._edge_walls(observations, gap, grid).thickness[1]) == is_known
 
 
-def test_walls_are_as_thick_as_they_are() -> None:
-    """Behind the bowl's measured wall free space begins after 8 mm, to a tenth; behind a cube's faces never."""
-    thickness_m = thickness_behind("bowl")
-    is_wall = thickness_m.isfinite()
-    assert is_wall.sum() > 500
-    assert abs(thickness_m[is_wall].median() - 0.008) < 0.0008
-    assert thickness_behind("cube").isfinite().float().mean() < 0.1
+@pytest.mark.parametrize("resolution", [24, 48, 72])
+def test_an_edge_needs_as_many_points_as_its_border_has_samples(resolution: int) -> None:
+    """Whatever the grid: half as many around a bowl's opening say nothing of it, half as many again something."""
+    observations = geometry_scenes.observed("bowl", "orbit6", 128, supersample=1)
+    seen, grid = noticed(observations, "bowl", resolution)
+    free, measured = seen.is_free.numpy(), seen.is_measured.numpy()
+    labels, _ = ndimage.label(free & ndimage.binary_dilation(~free & ~measured) & ~measured, cavities.NEIGHBOURHOOD)
+    opening = labels == np.argmax(np.bincount(labels[labels > 0]))
+    around = opening_points(observations, opening, grid)
+    border = cavities.MIN_EDGE_POINTS * opening.sum() ** 0.5
+    assert around.sum() > 2 * border
+    for share, is_known in ((0.5, False), (1.5, True)):
+        keep = torch.rand(around.shape, generator=torch.Generator().manual_seed(0)) < share * border / around.sum()
+        thinned = replace(observations, depth_mask=observations.depth_mask & (keep | ~around))
+        thickness = cavities._edge_walls(thinned, opening.astype(np.int32), grid).thickness[1]
+        assert np.isnan(thickness) != is_known
 
 
-def thickness_behind(name: str) -> torch.Tensor:
-    observations, _, grid = seen_space(name)
-    is_surface = observations.depth_mask & (observations.incidence > 0)
-    points, normals = observations.points_world()[is_surface], observations.normals_world[is_surface]
-    return wall_thickness_m(observations, points, normals, 0.012, grid.spacing_m)
+def opening_points(observations: Observations, opening: npt.NDArray[np.bool_], grid: Grid) -> torch.Tensor:
+    """Pixels whose points have a normal and lie within two samples of an opening."""
+    near = ndimage.binary_dilation(opening, np.ones((5, 5, 5), bool))
+    x, y, z = (axis.numpy() for axis in cavities._nearest_samples(observations.points_world().flatten(0, 2), grid))
+    has_normal = observations.normals_world.norm(dim=-1) > 0.5
+    return torch.from_numpy(near[x, y, z]).view_as(has_normal) & has_normal & observations.depth_mask
