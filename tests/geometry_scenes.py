@@ -22,6 +22,7 @@ SOLIDS = {
     "torus": scenes.torus(),
     "plate": scenes.plate(),
     "pan": scenes.pan(),
+    "shaft": scenes.shaft(),
     "bowl": scenes.bowl(),
     "mug": scenes.mug(),
     "toy": scenes.toy(),

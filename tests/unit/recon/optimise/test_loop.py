@@ -6,10 +6,11 @@ import torch
 import geometry_scenes
 import texture_scenes
 from recon.errors import Diverged
+from recon.geometry import build_geometry
 from recon.optimise import OptimisedMesh, loop, optimise_mesh
 from recon.remesh import folded_faces
 from recon.scene import TriangleMesh
-from recon.settings import OptimiseSettings
+from recon.settings import FusionSettings, OptimiseSettings
 
 RASTER = texture_scenes.rasterizer()
 
@@ -61,6 +62,21 @@ def test_noise_folds_no_face() -> None:
     result = optimise_mesh(first, observations, OptimiseSettings(), RASTER, lambda fraction: None)
     assert not folded_faces(result.mesh).any()
     assert (result.mesh.positions_world - first.positions_world).norm(dim=1).max() > observations.pixel_m / 4
+
+
+def test_a_thin_leg_keeps_its_outline_and_its_width_under_noise() -> None:
+    """A shaft of 6 mm, five pixels: it fills its outlines, is in one piece, and nowhere swells to fill more of them."""
+    observations = geometry_scenes.observed_noisy("shaft", 256)
+    first = build_geometry(observations, FusionSettings(), 8000).mesh
+    mesh = optimise_mesh(first, observations, OptimiseSettings(), RASTER, lambda fraction: None).mesh
+    geometry_scenes.assert_closed_manifold(mesh)
+    assert geometry_scenes.as_trimesh(mesh).euler_number == 2
+    drawn = RASTER.rasterize(mesh.positions_world, mesh.faces, observations.cameras).hit_mask
+    inside = observations.silhouette_px < 0
+    assert (drawn & inside).sum() / (drawn | inside).sum() > 0.985
+    positions = mesh.positions_world.double().numpy()
+    outside_m = torch.from_numpy(geometry_scenes.SOLIDS["shaft"].signed_distance_m(positions))
+    assert abs(outside_m.median()) < 0.00015
 
 
 def test_no_steps_leave_the_mesh_alone() -> None:
