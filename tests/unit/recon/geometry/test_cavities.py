@@ -92,7 +92,7 @@ def test_a_mug_is_hollow_to_its_floor(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_noisy_bowl_stays_hollow() -> None:
-    """With noise a voxel and a third wide, as at 512 pixels, it has its true volume to 5 %; filled it has twice that."""
+    """With noise a voxel and a third wide, as at 512 pixels, it has its true volume to 5 %; filled it has twice."""
     observations = geometry_scenes.observed_noisy("bowl", 256)
     geometry = build.build_geometry(observations, FusionSettings(grid_resolution=144), 20_000)
     assert observations.noise_m > 1.2 * geometry.voxel_m
