@@ -25,8 +25,8 @@ from recon.scene import CameraBatch, TexturedMesh, TriangleMesh, View, batch_cam
 
 STEP_COUNT = 120
 _STIFFNESS = 10.0
-"""Of the displacement's Laplacian, in edges.  On the capture of a sneaker pictures repeat at 23.9 dB with 20 and 24.3 with
-10 on two cores, 24.8 and 25.0 on a GPU."""
+"""Of the displacement's Laplacian, in edges.  On the capture of a sneaker pictures repeat at 23.9 dB with 20 and 24.3
+with 10 on two cores, 24.8 and 25.0 on a GPU."""
 _STEP_PX, _TEXTURE_STEP = 0.1, 0.005
 """Length of a step where the gradient is large, in pixels and in sRGB; 0.3 pixels scattered the vertices."""
 _LAST_SHARE, _WARM_UP = 0.05, 5
