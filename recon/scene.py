@@ -6,6 +6,7 @@ import torch
 
 from recon import frames
 from recon.arrays import Bool, Float, Int, Tensor, UInt8
+from recon.sums import sum_rows_at
 
 
 @dataclass(frozen=True)
@@ -292,9 +293,7 @@ class TriangleMesh:
     def vertex_normals(self) -> Float[Tensor, "v 3"]:
         """Area-weighted unit normals."""
         scaled = self.scaled_face_normals()
-        summed = torch.zeros_like(self.positions_world)
-        for corner in range(3):
-            summed = summed.index_add(0, self.faces[:, corner], scaled)
+        summed = sum_rows_at(self.faces.T.reshape(-1), scaled.repeat(3, 1), self.positions_world.shape[0])
         return torch.nn.functional.normalize(summed, dim=1, eps=1e-20)
 
     def bounds_world(self) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:

@@ -36,9 +36,9 @@ def drop_phantoms(mesh: TriangleMesh, observations: Observations, voxel_m: float
     labels = face_components(mesh.faces, mesh.positions_world.shape[0])
     if int(labels.max()) == 0:
         return mesh
-    seen = seen_vertices(mesh.positions_world, observations, voxel_m)[mesh.faces].float().mean(1)
-    seen_count = _sum_by_piece(seen, labels)
-    share = seen_count / _sum_by_piece(torch.ones_like(seen), labels).clamp_min(1)
+    seen_corners = seen_vertices(mesh.positions_world, observations, voxel_m)[mesh.faces].float().sum(1)
+    seen_count = _sum_by_piece(seen_corners, labels)
+    share = seen_count / _sum_by_piece(torch.full_like(seen_corners, 3.0), labels).clamp_min(1)
     keep = (share >= MIN_SEEN_SHARE) | (seen_count == seen_count.max())
     return select_faces(mesh, keep[labels])
 

@@ -14,6 +14,7 @@ from recon.remesh.edges import Edges, find_edges
 from recon.remesh.independent import around, choose_disjoint, ranked, triangle_shape
 from recon.remesh.pieces import select_faces
 from recon.scene import TriangleMesh
+from recon.sums import sum_rows_at
 
 CANDIDATE_SHARE = 0.3
 """The cheapest edges that a round chooses from: fewer keep closer to the order of costs and need more rounds."""
@@ -91,10 +92,7 @@ def _vertex_quadrics(positions: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"])
     x, y, z = (scaled / area_m2.clamp_min(1e-30)).unbind(1)
     w = -(x * a[:, 0] + y * a[:, 1] + z * a[:, 2])
     own = area_m2 * torch.stack([x * x, x * y, x * z, y * y, y * z, z * z, x * w, y * w, z * w, w * w], 1)
-    quadrics = positions.new_zeros(positions.shape[0], 10)
-    for corner in range(3):
-        quadrics.index_add_(0, faces[:, corner], own)
-    return quadrics
+    return sum_rows_at(faces.T.reshape(-1), own.repeat(3, 1), positions.shape[0])
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,7 @@ def _is_safe(
     after = torch.where((owners >= 0)[..., None], merged[collapse][:, None], before)
     old_normal, old_roundness = triangle_shape(before)
     new_normal, new_roundness = triangle_shape(after)
-    mean_normal = positions.new_zeros(count, 3).index_add_(0, collapse, old_normal)[collapse]
+    mean_normal = sum_rows_at(collapse, old_normal, count)[collapse]
     turn = torch.maximum(_cosine(old_normal, new_normal), _cosine(mean_normal, new_normal))
     is_bad = (turn < MIN_TURN) | (new_roundness < old_roundness.clamp_max(MIN_ROUNDNESS))
     bad_count = torch.zeros(count, device=faces.device).index_add_(0, collapse, (is_bad & is_kept).float())

@@ -9,6 +9,7 @@ from scipy.sparse.csgraph import connected_components
 from recon.arrays import Float, Int, Tensor
 from recon.remesh.pieces import select_faces
 from recon.scene import TriangleMesh
+from recon.sums import sum_rows_at
 
 PINCH_GAP = 0.05
 """How far the two sides of a cut pinch move apart, in edge lengths."""
@@ -168,7 +169,7 @@ def _renew_vertices(
     renewed = TriangleMesh(positions_world[source], labels.view(-1, 3))
     shared = torch.bincount(source, minlength=positions_world.shape[0])[source] > 1
     edge_m = (renewed.positions_world[renewed.faces[:, 0]] - renewed.positions_world[renewed.faces[:, 1]]).norm(dim=1)
-    total = torch.zeros(fan_count, device=faces.device).index_add_(0, labels.view(-1, 3)[:, 0], edge_m)
+    total = sum_rows_at(labels.view(-1, 3)[:, 0], edge_m[:, None], fan_count)[:, 0]
     count = torch.bincount(labels.view(-1, 3)[:, 0], minlength=fan_count).clamp_min(1)
     typical_m = torch.where(total > 0, total / count, edge_m.mean())
     step = -PINCH_GAP * typical_m[:, None] * renewed.vertex_normals()
