@@ -21,8 +21,12 @@ distance there is a surface that all of them graze, such as the flat bottom of a
 
 NO_ROOM = "The views leave no room for an object: their outlines do not meet in any point."
 
-MIN_INCIDENCE = 0.1
-"""Perpendicular distances are not shrunk below this cosine, where normals are least certain."""
+MIN_INCIDENCE, MIN_FLAT_INCIDENCE = 0.1, 0.02
+"""Perpendicular distances are not shrunk below this cosine, where normals are least certain; on flat ground, below the
+second.  A flat bottom may be seen from 2 degrees below it: claimed to be farther than it is, nothing would hold it."""
+
+FLAT = 0.8
+"""Where a surface curves out of sight the least of four neighbouring cosines is less than this share of the largest."""
 
 APART_PX = 4.0
 """Depths of neighbours on one surface that faces the camera differ by less than so many pixel widths."""
@@ -175,7 +179,10 @@ def view_distances(
     incidence = observations.incidence[view_index].reshape(-1)
     corners = [depth[corner + step] for step in (0, 1, width, width + 1)]
     spread = torch.stack(corners).amax(0) - torch.stack(corners).amin(0)
-    has_normal, cosine = incidence[nearest] > 0, incidence[nearest].clamp_min(MIN_INCIDENCE)
+    around = torch.stack([incidence[corner + step] for step in (0, 1, width, width + 1)])
+    is_flat = around.amin(0) > FLAT * around.amax(0)
+    has_normal = incidence[nearest] > 0
+    cosine = torch.maximum(incidence[nearest], torch.where(is_flat, MIN_FLAT_INCIDENCE, MIN_INCIDENCE))
     is_connected = (spread < APART_PX * metres_per_px / cosine) & has_normal
     valid = [mask[corner + step] for step in (0, 1, width, width + 1)]
     is_connected = is_connected & torch.stack(valid).all(0)

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 import geometry_scenes
+import scenes
 from recon.geometry.fusion import APART_PX, MIN_INCIDENCE, fuse, object_bounds_world, view_distances
-from recon.observations import Observations
+from recon.observations import Observations, observe
 
 SPHERE = geometry_scenes.SOLIDS["sphere"]
 
@@ -87,6 +88,21 @@ def test_a_pixel_without_a_normal_knows_no_more_than_its_neighbourhood() -> None
     reach_m = APART_PX * seen.pixel_m
     expected_m = [MIN_INCIDENCE * 0.05, -MIN_INCIDENCE * 2 * seen.pixel_m, -MIN_INCIDENCE * reach_m - (0.05 - reach_m)]
     assert torch.allclose(surface_m, torch.tensor(expected_m), atol=4e-4)
+
+
+def test_a_bottom_seen_from_two_degrees_below_is_where_it_is() -> None:
+    """At the cosine .04 of incidence, distances before and behind flat ground are right to a tenth."""
+    cube = geometry_scenes.SOLIDS["cube"]
+    half_m = float(np.ptp([cube.low_world, cube.high_world], axis=0)[2] / 2)
+    far_m = float(np.linalg.norm(scenes.orbit_camera(cube, 0, 0).position_world.numpy() - cube.centre_world))
+    below_deg = -float(np.degrees(np.arcsin(half_m / far_m + np.sin(np.radians(2.3)))))
+    cameras = [scenes.orbit_camera(cube, azimuth_deg, below_deg, 256) for azimuth_deg in (0, 120, 240)]
+    seen = observe(scenes.make_capture(cube, cameras, supersample=1), torch.device("cpu"))
+    true_m = torch.tensor([-0.5, 0.5, 1.0]) * seen.pixel_m
+    bottom = torch.from_numpy(cube.centre_world).float() - torch.tensor([0.0, 0.0, half_m])
+    field = fuse(seen, bottom - true_m[:, None] * torch.tensor([0.0, 0.0, 1.0]), 0.0)
+    assert field.is_measured.all()
+    assert torch.allclose(field.distance_m, true_m, atol=0.1 * seen.pixel_m)
 
 
 def test_bounds_hold_the_object_tightly() -> None:
