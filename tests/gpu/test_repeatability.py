@@ -26,7 +26,7 @@ def reconstructed(capture: Capture) -> tuple[TriangleMesh, TriangleMesh]:
 
 
 @pytest.mark.parametrize("name", ["toy", "mug"], ids=["solid", "with a cavity"])
-def test_geometry_is_the_same_bit_for_bit_and_the_refinement_to_a_tenth_of_a_pixel(name: str) -> None:
+def test_geometry_is_the_same_bit_for_bit_and_the_refinement_to_a_twentieth_of_a_pixel(name: str) -> None:
     """Fusion and simplification repeat exactly; the refinement keeps the faces and moves no vertex by more."""
     capture = geometry_scenes.photographed(name, "orbit6", 256, 1)
     (first, refined), (first_again, refined_again) = reconstructed(capture), reconstructed(capture)
