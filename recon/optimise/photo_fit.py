@@ -23,7 +23,7 @@ from recon.optimise.photo_terms import (
     reaching_term,
     resampled,
 )
-from recon.optimise.solver import Laplacian, Terms, conjugate_gradients
+from recon.optimise.solver import Laplacian, Terms, TermsOnMesh, conjugate_gradients
 from recon.optimise.terms import OutlineTerm, outline_term
 from recon.raster import Fragments, Rasterizer
 from recon.remesh import Edges, find_edges
@@ -205,14 +205,14 @@ class _Problem:
 
     def _solved(self, mesh: TriangleMesh, terms: Terms, stiffness: float) -> Float[Tensor, "v 3"]:
         """The step that minimises the linearised terms plus what the whole displacement costs."""
-        laplacian = self._laplacian
+        laplacian, on_mesh = self._laplacian, TermsOnMesh(terms, mesh)
 
         def hessian(step: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
-            return terms.add_products(stiffness * laplacian.squared(step) + _HOLD * step, mesh.faces, step)
+            return on_mesh.add_products(stiffness * laplacian.squared(step) + _HOLD * step, step)
 
         displacement = mesh.positions_world - self._start.positions_world
-        right = terms.add_pulls(-stiffness * laplacian.squared(displacement) - _HOLD * displacement, mesh.faces)
-        diagonal = terms.add_diagonal(torch.full_like(right, 1.3 * stiffness + _HOLD), mesh.faces)
+        right = on_mesh.add_pulls(-stiffness * laplacian.squared(displacement) - _HOLD * displacement)
+        diagonal = on_mesh.add_diagonal(torch.full_like(right, 1.3 * stiffness + _HOLD))
         return conjugate_gradients(hessian, right, diagonal, 40)
 
 

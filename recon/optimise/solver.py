@@ -11,6 +11,7 @@ from recon.optimise.photo_terms import PhotometricTerm
 from recon.optimise.terms import DepthTerm, OutlineTerm
 from recon.replay import repeat
 from recon.scene import TriangleMesh
+from recon.sums import SumsByPlace, sum_rows_at
 
 GAP_RINGS = 3
 """So many rings of neighbours around measured faces are faired like them."""
@@ -47,49 +48,58 @@ class Terms:
     outlines: tuple[OutlineTerm, ...] = ()
     colour: PhotometricTerm | None = None
 
-    def add_products(
-        self, result: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"], step: Float[Tensor, "v 3"]
-    ) -> Float[Tensor, "v 3"]:
+
+class TermsOnMesh:
+    """Derivatives of the terms by the vertices of one mesh."""
+
+    def __init__(self, terms: Terms, mesh: TriangleMesh) -> None:
+        count = mesh.positions_world.shape[0]
+        self._depth, self._colour, self._outlines, self._faces = terms.depth, terms.colour, terms.outlines, mesh.faces
+        self._at_corners = SumsByPlace(mesh.faces.T.reshape(-1), count)
+        self._at_ends = [SumsByPlace(outline.ends.T.reshape(-1), count) for outline in terms.outlines]
+
+    def add_products(self, result: Float[Tensor, "v 3"], step: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
         """Add, in place, the second derivatives times a step."""
-        depth, of_corners = self.depth, step[faces]
+        depth, of_corners = self._depth, step[self._faces]
         if depth is not None:
             push = (depth.blocks @ (of_corners * depth.normals_world[:, None]).sum(2)[..., None])[..., 0]
-            for corner in range(3):
-                result.index_add_(0, faces[:, corner], push[:, corner, None] * depth.normals_world)
-        if self.colour is not None:
-            drift = (self.colour.blocks @ of_corners.mean(1)[..., None])[..., 0] / 3
-            for corner in range(3):
-                result.index_add_(0, faces[:, corner], drift)
-        for outline in self.outlines:
+            self._at_corners.add_to(result, (push.T[..., None] * depth.normals_world).flatten(0, 1))
+        if self._colour is not None:
+            drift = (self._colour.blocks @ of_corners.mean(1)[..., None])[..., 0] / 3
+            self._at_corners.add_to(result, drift.repeat(3, 1))
+        for outline, at_ends in zip(self._outlines, self._at_ends, strict=True):
             moved = ((step[outline.ends] * outline.shares[..., None]).sum(1) * outline.directions_world).sum(1)
-            _scatter_outline(result, outline, moved)
+            at_ends.add_to(result, _at_both_ends(outline, moved))
         return result
 
-    def add_pulls(self, right: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> Float[Tensor, "v 3"]:
+    def add_pulls(self, right: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
         """Subtract, in place, the first derivatives."""
-        for corner in range(3):
-            if self.depth is not None:
-                pull = self.depth.pulls[:, corner, None] * self.depth.normals_world
-                right.index_add_(0, faces[:, corner], -pull)
-            if self.colour is not None:
-                right.index_add_(0, faces[:, corner], -self.colour.pulls / 3)
-        for outline in self.outlines:
-            _scatter_outline(right, outline, -outline.residuals_m)
+        if self._depth is not None:
+            pull = self._depth.pulls.T[..., None] * self._depth.normals_world
+            self._at_corners.add_to(right, -pull.flatten(0, 1))
+        if self._colour is not None:
+            self._at_corners.add_to(right, -(self._colour.pulls / 3).repeat(3, 1))
+        for outline, at_ends in zip(self._outlines, self._at_ends, strict=True):
+            at_ends.add_to(right, _at_both_ends(outline, -outline.residuals_m))
         return right
 
-    def add_diagonal(self, diagonal: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> Float[Tensor, "v 3"]:
+    def add_diagonal(self, diagonal: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
         """Add, in place, the diagonal of the second derivatives."""
-        for corner in range(3):
-            if self.depth is not None:
-                own = self.depth.blocks[:, corner, corner, None] * self.depth.normals_world**2
-                diagonal.index_add_(0, faces[:, corner], own)
-            if self.colour is not None:
-                diagonal.index_add_(0, faces[:, corner], self.colour.blocks.diagonal(dim1=1, dim2=2) / 9)
-        for outline in self.outlines:
-            for end in range(2):
-                amount = (outline.weights * outline.shares[:, end] ** 2)[:, None] * outline.directions_world**2
-                diagonal.index_add_(0, outline.ends[:, end], amount)
+        if self._depth is not None:
+            own = self._depth.blocks.diagonal(dim1=1, dim2=2).T[..., None] * self._depth.normals_world**2
+            self._at_corners.add_to(diagonal, own.flatten(0, 1))
+        if self._colour is not None:
+            self._at_corners.add_to(diagonal, (self._colour.blocks.diagonal(dim1=1, dim2=2) / 9).repeat(3, 1))
+        for outline, at_ends in zip(self._outlines, self._at_ends, strict=True):
+            amount = (outline.weights[:, None] * outline.shares**2).T[..., None] * outline.directions_world**2
+            at_ends.add_to(diagonal, amount.flatten(0, 1))
         return diagonal
+
+
+def _at_both_ends(outline: OutlineTerm, amounts: Float[Tensor, " n"]) -> Float[Tensor, "m 3"]:
+    """Weight * amount * direction for both ends of every outline sample."""
+    push = (outline.weights * amounts)[:, None] * outline.directions_world
+    return (outline.shares.T[..., None] * push).flatten(0, 1)
 
 
 class Laplacian:
@@ -98,21 +108,24 @@ class Laplacian:
     def __init__(self, positions_world: Float[Tensor, "v 3"], edges: Int[Tensor, "e 2"]) -> None:
         length_m = (positions_world[edges[:, 0]] - positions_world[edges[:, 1]]).norm(dim=1)
         weight = 1 / length_m.clamp_min(0.1 * float(length_m.mean()))
-        total = torch.zeros(positions_world.shape[0], device=weight.device)
-        total.index_add_(0, edges[:, 0], weight).index_add_(0, edges[:, 1], weight)
+        self._at_ends = SumsByPlace(edges.T.reshape(-1), positions_world.shape[0])
+        total = self._at_ends.of(weight.repeat(2))
         self._first, self._second = edges.unbind(1)
         self._forward = (weight / total[self._first])[:, None]
         self._backward = (weight / total[self._second])[:, None]
 
     def apply(self, values: Float[Tensor, "v c"]) -> Float[Tensor, "v c"]:
-        result = values.clone()
-        result.index_add_(0, self._first, -self._forward * values[self._second])
-        return result.index_add_(0, self._second, -self._backward * values[self._first])
+        return self._differences(values, self._forward, self._backward)
 
     def apply_transposed(self, values: Float[Tensor, "v c"]) -> Float[Tensor, "v c"]:
-        result = values.clone()
-        result.index_add_(0, self._second, -self._forward * values[self._first])
-        return result.index_add_(0, self._first, -self._backward * values[self._second])
+        return self._differences(values, self._backward, self._forward)
+
+    def _differences(
+        self, values: Float[Tensor, "v c"], of_second: Float[Tensor, "e 1"], of_first: Float[Tensor, "e 1"]
+    ) -> Float[Tensor, "v c"]:
+        """Values less, at the first end of every edge, a share of the second's, and the other way round."""
+        shares = torch.cat([of_second * values[self._second], of_first * values[self._first]])
+        return self._at_ends.add_to(values.clone(), -shares)
 
     def squared(self, values: Float[Tensor, "v c"]) -> Float[Tensor, "v c"]:
         return self.apply_transposed(self.apply(values))
@@ -126,6 +139,7 @@ def solve_step(
     iteration_count: int = 40,
 ) -> Float[Tensor, "v 3"]:
     """The displacement that minimises the linearised terms plus the regulariser."""
+    on_mesh = TermsOnMesh(terms, mesh)
     normals, stiffness, bending = mesh.vertex_normals(), smoothness.displacement, smoothness.bending
     damping = smoothness.damping + UNSEEN_DAMPING * bending * (1 - _near_depth(mesh, laplacian, terms))
 
@@ -140,33 +154,24 @@ def solve_step(
         result = result + smoothness.tangential * (step - along_normals(step))
         if bending:
             result = result + bent(step)
-        return terms.add_products(result, mesh.faces, step)
+        return on_mesh.add_products(result, step)
 
     centred = mesh.positions_world - mesh.positions_world.mean(0)
-    right = terms.add_pulls(-bent(centred), mesh.faces)
+    right = on_mesh.add_pulls(-bent(centred))
     diagonal = 1.3 * (stiffness + bending * normals**2)
     diagonal = diagonal + damping + smoothness.tangential * (1 - normals**2)
-    return conjugate_gradients(hessian, right, terms.add_diagonal(diagonal, mesh.faces), iteration_count)
+    return conjugate_gradients(hessian, right, on_mesh.add_diagonal(diagonal), iteration_count)
 
 
 def _near_depth(mesh: TriangleMesh, laplacian: Laplacian, terms: Terms) -> Float[Tensor, "v 1"]:
     """1 where depth was measured and on gaps between, 0 farther away, where nothing resists the fairing."""
-    is_near = torch.zeros_like(mesh.positions_world[:, :1])
     if terms.depth is None:
-        return is_near + 1
+        return torch.ones_like(mesh.positions_world[:, :1])
     is_measured = (terms.depth.blocks.diagonal(dim1=1, dim2=2) > 0).float()
-    for corner in range(3):
-        is_near.index_add_(0, mesh.faces[:, corner], is_measured[:, corner, None])
+    is_near = sum_rows_at(mesh.faces.T.reshape(-1), is_measured.T.reshape(-1, 1), mesh.positions_world.shape[0])
     for _ in range(GAP_RINGS):
         is_near = (2 * is_near - laplacian.apply(is_near) > 0).float()
     return is_near
-
-
-def _scatter_outline(result: Float[Tensor, "v 3"], outline: OutlineTerm, amounts: Float[Tensor, " n"]) -> None:
-    """Add weight * amount * direction to both ends of every outline sample."""
-    push = (outline.weights * amounts)[:, None] * outline.directions_world
-    for end in range(2):
-        result.index_add_(0, outline.ends[:, end], outline.shares[:, end, None] * push)
 
 
 def conjugate_gradients(

@@ -15,6 +15,7 @@ from recon.observations import Observations
 from recon.raster import Fragments, Rasterizer
 from recon.remesh import Edges
 from recon.scene import CameraBatch, TriangleMesh
+from recon.sums import SumsByPlace
 
 OUTLINE_WEIGHT = 0.1
 """Weight of an outline sample (three an edge) against a pixel of clean depth, which is no worse than an outline."""
@@ -102,14 +103,12 @@ def depth_term(
     agreement = (normal * at_pixels(observations.normals_world)).sum(1)
     weight = _biweight(residual_m, reach_m) * _ramp(facing, 0.05, 0.4) * _ramp(incidence, 0.05, 0.4)
     weight = weight * _ramp(agreement, 0.2, 0.7)
-    blocks = torch.zeros(mesh.faces.shape[0], 9, device=face.device)
-    blocks.index_add_(0, face, (weight[:, None, None] * barycentrics[:, :, None] * barycentrics[:, None]).flatten(1))
-    pulls = torch.zeros(mesh.faces.shape[0], 3, device=face.device)
-    pulls.index_add_(0, face, (weight * residual_m)[:, None] * barycentrics)
-    squares_m2 = torch.zeros(mesh.faces.shape[0], device=face.device)
-    squares_m2.index_add_(0, face, weight * residual_m**2)
+    by_face = SumsByPlace(face, mesh.faces.shape[0])
+    blocks = by_face.of(weight[:, None, None] * barycentrics[:, :, None] * barycentrics[:, None])
+    pulls = by_face.of((weight * residual_m)[:, None] * barycentrics)
+    squares_m2 = by_face.of(weight * residual_m**2)
     cost = float((weight * residual_m.abs()).sum() / weight.sum().clamp_min(1e-9))
-    return DepthTerm(normals_world, blocks.view(-1, 3, 3), pulls, squares_m2, cost)
+    return DepthTerm(normals_world, blocks, pulls, squares_m2, cost)
 
 
 def outline_term(

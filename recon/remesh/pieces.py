@@ -7,6 +7,7 @@ from scipy.sparse.csgraph import connected_components
 
 from recon.arrays import Float, Int, Tensor
 from recon.scene import TriangleMesh
+from recon.sums import sum_rows_at
 
 
 def connected_labels(pairs: Int[Tensor, "e 2"], count: int) -> Int[Tensor, " n"]:
@@ -47,7 +48,7 @@ def signed_volumes_m3(mesh: TriangleMesh, labels: Int[Tensor, " f"]) -> Float[Te
     centred = mesh.positions_world - mesh.positions_world.mean(0)
     a, b, c = centred[mesh.faces].unbind(1)
     volume = (a * torch.linalg.cross(b, c)).sum(1) / 6
-    return torch.zeros(int(labels.max()) + 1, device=volume.device).index_add_(0, labels, volume)
+    return sum_rows_at(labels, volume, int(labels.max()) + 1)
 
 
 def keep_solid_pieces(mesh: TriangleMesh, min_volume_share: float = 2e-3) -> TriangleMesh:

@@ -169,7 +169,7 @@ def _renew_vertices(
     renewed = TriangleMesh(positions_world[source], labels.view(-1, 3))
     shared = torch.bincount(source, minlength=positions_world.shape[0])[source] > 1
     edge_m = (renewed.positions_world[renewed.faces[:, 0]] - renewed.positions_world[renewed.faces[:, 1]]).norm(dim=1)
-    total = sum_rows_at(labels.view(-1, 3)[:, 0], edge_m[:, None], fan_count)[:, 0]
+    total = sum_rows_at(labels.view(-1, 3)[:, 0], edge_m, fan_count)
     count = torch.bincount(labels.view(-1, 3)[:, 0], minlength=fan_count).clamp_min(1)
     typical_m = torch.where(total > 0, total / count, edge_m.mean())
     step = -PINCH_GAP * typical_m[:, None] * renewed.vertex_normals()

@@ -5,6 +5,7 @@ import torch
 from recon.arrays import Bool, Float, Int, Tensor
 from recon.remesh.edges import find_edges
 from recon.scene import TriangleMesh
+from recon.sums import SumsByPlace, sum_rows_at
 
 ROUNDS, ALONE_ROUNDS = 20, 6
 """Most folds are gone after four rounds.  From the seventh on, what surrounds their corners moves, too."""
@@ -37,9 +38,7 @@ def unfold(mesh: TriangleMesh) -> TriangleMesh:
 def folded_faces(mesh: TriangleMesh) -> Bool[Tensor, " f"]:
     """Which faces point away from the mean of the faces at their corners, weighed by area."""
     scaled_normals = mesh.scaled_face_normals()
-    around: Float[Tensor, "v 3"] = torch.zeros_like(mesh.positions_world)
-    for corner in range(3):
-        around.index_add_(0, mesh.faces[:, corner], scaled_normals)
+    around = sum_rows_at(mesh.faces.T.reshape(-1), scaled_normals.repeat(3, 1), mesh.positions_world.shape[0])
     return (scaled_normals * around[mesh.faces].sum(1)).sum(1) < 0
 
 
@@ -50,8 +49,6 @@ def _corners(mesh: TriangleMesh, faces: Bool[Tensor, " f"]) -> Bool[Tensor, " v"
 
 
 def _neighbour_means(positions_world: Float[Tensor, "v 3"], ends: Int[Tensor, "e 2"]) -> Float[Tensor, "v 3"]:
-    total, count = torch.zeros_like(positions_world), torch.zeros_like(positions_world[:, :1])
-    for here, there in ((0, 1), (1, 0)):
-        total.index_add_(0, ends[:, here], positions_world[ends[:, there]])
-        count.index_add_(0, ends[:, here], torch.ones_like(positions_world[ends[:, there], :1]))
-    return total / count.clamp_min(1)
+    by_end = SumsByPlace(ends.T.reshape(-1), positions_world.shape[0])
+    others = positions_world[ends.flip(1).T.reshape(-1)]
+    return by_end.of(others) / by_end.of(torch.ones_like(others[:, :1])).clamp_min(1)

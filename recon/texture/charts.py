@@ -14,6 +14,7 @@ import torch
 from recon.arrays import Bool, Float, Int, Tensor
 from recon.remesh import connected_labels
 from recon.scene import TriangleMesh
+from recon.sums import SumsByPlace, sum_rows_at
 
 DIRECTION_COUNT = 8
 MIN_FACING = 0.05
@@ -85,7 +86,7 @@ def charts_from_labels(
     chart = connected_labels(adjacency.pairs[together], label.shape[0])
     count = int(chart.max()) + 1
     fallback = direction_of_face.new_zeros(count, 3).index_copy(0, chart, direction_of_face)
-    mean = torch.zeros_like(fallback).index_add(0, chart, mesh.scaled_face_normals())
+    mean = sum_rows_at(chart, mesh.scaled_face_normals(), count)
     mean = torch.nn.functional.normalize(mean, dim=1)
     facing = (mesh.face_normals() * mean[chart]).sum(1)
     worst = facing.new_ones(count).scatter_reduce(0, chart, facing, "amin")
@@ -100,11 +101,11 @@ def _smooth_normals(
     Nothing is averaged across sharp edges.
     """
     one, two = adjacency.pairs.unbind(1)
+    by_face = SumsByPlace(adjacency.pairs.T.reshape(-1), normals.shape[0])
     bond = (normals[one] * normals[two]).sum(1, keepdim=True).clamp_min(0) ** 2
     summed = normals * areas[:, None]
     for _ in range(_NORMAL_ROUNDS):
-        spread = summed.index_add(0, one, bond * summed[two]).index_add(0, two, bond * summed[one])
-        summed = spread / 4
+        summed = (summed + by_face.of(torch.cat([bond * summed[two], bond * summed[one]]))) / 4
     return torch.nn.functional.normalize(summed, dim=1, eps=1e-20)
 
 
@@ -118,7 +119,7 @@ def _fit_directions(normals: Float[Tensor, "f 3"], areas: Float[Tensor, " f"]) -
     directions = torch.stack(chosen)
     for _ in range(4):
         closest = (normals @ directions.T).argmax(1)
-        summed = torch.zeros_like(directions).index_add(0, closest, normals * areas[:, None])
+        summed = sum_rows_at(closest, normals * areas[:, None], len(directions))
         is_empty = summed.norm(dim=1, keepdim=True) < 1e-20
         directions = torch.where(is_empty, directions, torch.nn.functional.normalize(summed, dim=1))
     return directions
@@ -153,12 +154,9 @@ def _neighbour_support(
     label: Int[Tensor, " f"], label_count: int, adjacency: FaceAdjacency, counted: Bool[Tensor, "e 2"] | None = None
 ) -> Float[Tensor, "f d"]:
     """Share of each face's perimeter that borders every label (only neighbours that count)."""
-    support = adjacency.edge_length_m.new_zeros(label.shape[0], label_count)
-    perimeter = adjacency.edge_length_m.new_full((label.shape[0],), 1e-20)
-    for here, there in ((0, 1), (1, 0)):
-        face, neighbour = adjacency.pairs[:, here], adjacency.pairs[:, there]
-        length = adjacency.edge_length_m
-        perimeter = perimeter.index_add(0, face, length)
-        length = length if counted is None else length * counted[:, there]
-        support = support.view(-1).index_add(0, face * label_count + label[neighbour], length).view_as(support)
-    return support / perimeter[:, None]
+    face, neighbour = adjacency.pairs.T.reshape(-1), adjacency.pairs.flip(1).T.reshape(-1)
+    length = adjacency.edge_length_m.repeat(2)
+    perimeter = sum_rows_at(face, length, label.shape[0]).clamp_min(1e-20)
+    counted_length = length if counted is None else length * counted.flip(1).T.reshape(-1)
+    support = sum_rows_at(face * label_count + label[neighbour], counted_length, label.shape[0] * label_count)
+    return support.view(-1, label_count) / perimeter[:, None]

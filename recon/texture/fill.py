@@ -10,6 +10,7 @@ import torch
 from recon import colour
 from recon.arrays import Bool, Float, Int, Tensor
 from recon.scene import TriangleMesh
+from recon.sums import SumsByPlace
 from recon.texture.texels import Texels, interpolate_corners
 
 GREY_LINEAR = 0.2
@@ -41,11 +42,9 @@ def _splat(
     corner: Int[Tensor, "n 3"], share: Float[Tensor, "n 3"], linear: Float[Tensor, "n 3"], vertex_count: int
 ) -> tuple[Float[Tensor, "v 3"], Float[Tensor, " v"]]:
     """Mean colour of the seen texels around every vertex."""
-    weight = linear.new_zeros(vertex_count)
-    summed = linear.new_zeros(vertex_count, 3)
-    for index in range(3):
-        weight = weight.index_add(0, corner[:, index], share[:, index])
-        summed = summed.index_add(0, corner[:, index], share[:, index, None] * linear)
+    by_vertex = SumsByPlace(corner.T.reshape(-1), vertex_count)
+    weight = by_vertex.of(share.T.reshape(-1))
+    summed = by_vertex.of((share.T[..., None] * linear).flatten(0, 1))
     return summed / weight.clamp_min(1e-20)[:, None], weight
 
 
@@ -68,11 +67,12 @@ def _least_squares(
     start: Float[Tensor, "v 3"], edges: Int[Tensor, "e 2"], weight: Float[Tensor, " e"], is_known: Bool[Tensor, " v"]
 ) -> Float[Tensor, "v 3"]:
     """Solve the weighted graph Laplace equation for the unknown vertices (conjugate gradients)."""
-    diagonal = weight.new_zeros(start.shape[0]).index_add(0, edges[:, 0], weight)
+    by_end = SumsByPlace(edges[:, 0], start.shape[0])
+    diagonal = by_end.of(weight)
     free = (~is_known & (diagonal > 0))[:, None].to(start.dtype)
 
     def laplacian(values: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
-        pulled = torch.zeros_like(values).index_add(0, edges[:, 0], weight[:, None] * values[edges[:, 1]])
+        pulled = by_end.of(weight[:, None] * values[edges[:, 1]])
         bent: Tensor = (diagonal[:, None] * values - pulled) * free
         return bent
 

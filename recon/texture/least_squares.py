@@ -14,6 +14,7 @@ import torch
 from recon.arrays import Float, Int, Tensor
 from recon.raster import Rasterizer
 from recon.scene import CameraBatch, TriangleMesh
+from recon.sums import sum_rows_at
 from recon.texture.atlas import Atlas
 from recon.texture.photograph import Photograph
 from recon.texture.texels import Texels
@@ -82,7 +83,7 @@ def build_rows(
         columns.append(column.int())
         values.append(value)
         linear.append(item.photograph.linear.view(-1, 3)[pixel] * item.gain)
-        credit = value.new_zeros(pixel.shape[0]).index_add(0, row, value * item.credit[column])
+        credit = sum_rows_at(row, value * item.credit[column], pixel.shape[0])
         weight.append(item.photograph.trust.view(-1)[pixel] * credit)
         start += pixel.shape[0]
     row, column, value = torch.cat(rows), torch.cat(columns), torch.cat(values)
@@ -130,7 +131,7 @@ def _merge(
     group = is_first.cumsum(0) - 1
     key = key[is_first]
     value = torch.where(slot >= 0, mix, 0.0).view(-1)[order]
-    return key // texel_count, key % texel_count, value.new_zeros(key.shape[0]).index_add(0, group, value)
+    return key // texel_count, key % texel_count, sum_rows_at(group, value, key.shape[0])
 
 
 def _sparse(

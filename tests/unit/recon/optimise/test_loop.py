@@ -15,7 +15,6 @@ from recon.optimise import OptimisedMesh, loop, optimise_mesh
 from recon.remesh import folded_faces
 from recon.scene import TriangleMesh
 from recon.settings import FusionSettings, OptimiseSettings
-from repeatability import assert_repeated
 
 RASTER = texture_scenes.rasterizer()
 
@@ -62,7 +61,7 @@ def test_refining_twice_gives_the_same_bits() -> None:
 
 @contextmanager
 def sums_in_any_order(seed: int) -> Iterator[None]:
-    """As on a GPU, where ``index_add`` adds in the order in which threads arrive."""
+    """As devices do, and a GPU every time anew where nothing orders them."""
     generator = torch.Generator().manual_seed(seed)
     in_order = torch.Tensor.index_add_
 
@@ -75,14 +74,15 @@ def sums_in_any_order(seed: int) -> Iterator[None]:
 
 
 def test_the_order_of_sums_moves_no_vertex_by_more_than_a_twentieth_of_a_pixel() -> None:
-    """What runs on a GPU differ by, on a CPU; with a cavity, where few vertices have depth to hold them."""
+    """What devices differ by; with a cavity, where few vertices have depth to hold them."""
     seen = geometry_scenes.observed("mug", "orbit6", 96, 1)
     mesh, settings = geometry_scenes.built(seen, 2000, 64), OptimiseSettings(step_count=3)
     once = optimise_mesh(mesh, seen, settings, RASTER, lambda fraction: None).mesh
     with sums_in_any_order(seed=1):
         again = optimise_mesh(mesh, seen, settings, RASTER, lambda fraction: None).mesh
     assert not torch.equal(once.positions_world, again.positions_world)
-    assert_repeated(once, again, seen.pixel_m)
+    assert torch.equal(once.faces, again.faces)
+    assert (once.positions_world - again.positions_world).norm(dim=1).max() < 0.05 * seen.pixel_m
 
 
 def test_noise_folds_no_face() -> None:
