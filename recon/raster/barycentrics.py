@@ -7,6 +7,7 @@ import torch
 
 from recon.arrays import Float, Int, Tensor
 from recon.scene import CameraBatch
+from recon.sums import rows_at
 
 _HITS_PER_PASS = {"cpu": 1 << 17, "cuda": 1 << 22}
 """Bounds the memory of what is computed per hit and thrown away (about 200 bytes)."""
@@ -65,7 +66,7 @@ def corner_offsets(
     focal_px = cameras.focal_px.index_select(0, view)
     slope = (place_px.to(focal_px.dtype) + 0.5 - cameras.principal_px.index_select(0, view)) / focal_px
     corner = faces.index_select(0, hits.face) + (view * positions_camera.shape[1])[:, None]
-    corners_camera = positions_camera.flatten(0, 1).index_select(0, corner.flatten()).view(-1, 3, 3)
+    corners_camera = rows_at(positions_camera.flatten(0, 1), corner.flatten()).view(-1, 3, 3)
     depth_z_m = corners_camera[..., 2]
     return CornerOffsets(corners_camera[..., :2] - slope[:, None] * depth_z_m[..., None], depth_z_m, focal_px)
 

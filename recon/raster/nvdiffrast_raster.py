@@ -5,7 +5,9 @@ made.  Everything is single precision.  Vertices are snapped to 1/16 pixel for v
 that distance of an edge may see another face than in ``torch_raster``; barycentrics are exact in both.
 
 Outlines are blended by our own ``silhouettes`` on its picture: the forces of nvdiffrast's antialias were 63 % of what
-finite differences of supersampled pictures give on a sphere, ours agree with those to 1 %.
+finite differences of supersampled pictures give on a sphere, ours agree with those to 1 %.  Its other gradients are
+added in the order in which threads arrive; where gradients are asked for, our own are taken on its picture, which
+come out the same every time.
 """
 
 import importlib
@@ -18,6 +20,8 @@ import torch
 from recon import frames
 from recon.arrays import Bool, Float, Int, Tensor
 from recon.raster import silhouettes
+from recon.raster.barycentrics import find_hits
+from recon.raster.differentiable import barycentric_picture, interpolated, textured
 from recon.raster.interface import Fragments
 from recon.raster.textures import exact_halvings
 from recon.scene import CameraBatch
@@ -61,22 +65,29 @@ class NvdiffrastRasterizer:
     def rasterize(
         self, positions_world: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"], cameras: CameraBatch
     ) -> Fragments:
-        raster, weights_per_px = self._library.rasterize(
-            self._context,
-            clip_positions(positions_world, cameras),
-            self._int32(faces),
-            (cameras.height_px, cameras.width_px),
-            grad_db=False,
-        )
-        face_index = decode_faces(raster[..., 3].detach())
-        weights = torch.cat([raster[..., :2], 1 - raster[..., :2].sum(-1, keepdim=True)], -1)
-        barycentrics = weights * (face_index >= 0)[..., None]
-        return Fragments(face_index, barycentrics, _Drawing(raster.detach(), weights_per_px.detach()))
+        with torch.no_grad():
+            raster, weights_per_px = self._library.rasterize(
+                self._context,
+                clip_positions(positions_world, cameras),
+                self._int32(faces),
+                (cameras.height_px, cameras.width_px),
+                grad_db=False,
+            )
+            face_index = decode_faces(raster[..., 3])
+        drawing = _Drawing(raster, weights_per_px)
+        if _has_gradient(positions_world, cameras.camera_from_world, cameras.focal_px, cameras.principal_px):
+            barycentrics = barycentric_picture(find_hits(face_index), positions_world, faces, cameras)
+        else:
+            weights = torch.cat([raster[..., :2], 1 - raster[..., :2].sum(-1, keepdim=True)], -1)
+            barycentrics = weights * (face_index >= 0)[..., None]
+        return Fragments(face_index, barycentrics, drawing)
 
     def interpolate(
         self, attributes: Float[Tensor, "a c"], corners: Int[Tensor, "f 3"], fragments: Fragments
     ) -> Float[Tensor, "k h w c"]:
         drawing = _drawing(fragments)
+        if _has_gradient(attributes, fragments.barycentrics):
+            return interpolated(attributes, corners, find_hits(fragments.face_index), fragments.barycentrics)
         raster = torch.cat([fragments.barycentrics[..., :2], drawing.raster[..., 2:]], -1)
         values: Tensor = self._library.interpolate(attributes[None].contiguous(), raster, corners.int().contiguous())[0]
         return values * fragments.hit_mask[..., None]
@@ -114,6 +125,8 @@ class NvdiffrastRasterizer:
         hit_mask: Bool[Tensor, "k h w"],
         uv_per_px: Float[Tensor, "k h w 2 2"] | None = None,
     ) -> Float[Tensor, "k h w c"]:
+        if _has_gradient(texture, uv):
+            return textured(texture, uv, hit_mask, uv_per_px)
         flipped = torch.stack([uv[..., 0], 1 - uv[..., 1]], -1)  # its texture rows start at v = 0
         footprint = None if uv_per_px is None else uv_per_px.flatten(-2).contiguous()
         values: Tensor = self._library.texture(
@@ -157,6 +170,10 @@ def clip_positions(positions_world: Float[Tensor, "v 3"], cameras: CameraBatch) 
     # z/w runs from -1 at the near plane to 1 at the far plane.
     z = (depth_z_m * (far_z_m + near_z_m) - 2 * far_z_m * near_z_m) / (far_z_m - near_z_m)
     return torch.cat([xy, z, depth_z_m], -1).contiguous()
+
+
+def _has_gradient(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def _drawing(fragments: Fragments) -> _Drawing:

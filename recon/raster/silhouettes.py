@@ -14,6 +14,7 @@ from recon.arrays import Bool, Float, Int, Tensor
 from recon.raster.interface import Fragments
 from recon.raster.zbuffer import NEAR_Z_M, expand_counts, pixel_range
 from recon.scene import CameraBatch
+from recon.sums import rows_at, sum_rows_at
 
 SNAP_PX = 1 / 16
 """A rasteriser may snap vertices by this much, so that a pixel whose centre an edge nearly touches shows the other
@@ -177,7 +178,7 @@ def blend_pairs(
 
     Differentiable in the colours, the positions and the cameras.
     """
-    ends_world = positions_world.index_select(0, pairs.vertices.flatten()).view(-1, 2, 3)
+    ends_world = rows_at(positions_world, pairs.vertices.flatten()).view(-1, 2, 3)
     ends_camera = frames.transform_points(cameras.camera_from_world.index_select(0, pairs.view), ends_world)
     focal_px = cameras.focal_px.index_select(0, pairs.view)[:, None]
     principal_px = cameras.principal_px.index_select(0, pairs.view)[:, None]
@@ -189,9 +190,9 @@ def blend_pairs(
     crossing_px = along[:, 0] + share * (along[:, 1] - along[:, 0])
     covered = ((crossing_px - pairs.inner_px) * pairs.direction).clamp(-SNAP_PX, 1 + SNAP_PX)[:, None]
     flat = colours.flatten(0, 2)
-    difference = flat.index_select(0, pairs.inner_pixel) - flat.index_select(0, pairs.outer_pixel)
+    difference = rows_at(flat, pairs.inner_pixel) - rows_at(flat, pairs.outer_pixel)
     changed = torch.where(covered[:, 0] > 0.5, pairs.outer_pixel, pairs.inner_pixel)
-    return flat.index_add(0, changed, (covered - 0.5) * difference).view_as(colours)
+    return (flat + sum_rows_at(changed, (covered - 0.5) * difference, flat.shape[0])).view_as(colours)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ nearest texel counts.
 import torch
 
 from recon.arrays import Float, Int, Tensor
+from recon.sums import rows_at
 
 
 def bilinear(texture: Float[Tensor, "th tw c"], uv: Float[Tensor, "n 2"]) -> Float[Tensor, "n c"]:
@@ -83,7 +84,8 @@ def _look_up(
     upper_left = first_texel + corner[:, 1].long() * width + corner[:, 0].long()
     right = (sizes[:, 0] > 1).long()
     down = torch.where(sizes[:, 1] > 1, width, torch.zeros_like(width))
-    upper = texels.index_select(0, upper_left) * (1 - weight_x) + texels.index_select(0, upper_left + right) * weight_x
-    lower_left = upper_left + down
-    lower = texels.index_select(0, lower_left) * (1 - weight_x) + texels.index_select(0, lower_left + right) * weight_x
+    places = torch.cat([upper_left, upper_left + right, upper_left + down, upper_left + down + right])
+    upper_start, upper_end, lower_start, lower_end = rows_at(texels, places).chunk(4)
+    upper = upper_start * (1 - weight_x) + upper_end * weight_x
+    lower = lower_start * (1 - weight_x) + lower_end * weight_x
     return upper * (1 - weight_y) + lower * weight_y

@@ -6,7 +6,6 @@ Solved by conjugate gradients on the normal equations, anchored to the blend, wi
 in sRGB steps (what the eye and the file see).
 """
 
-import warnings
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +13,7 @@ import torch
 from recon.arrays import Float, Int, Tensor
 from recon.raster import Rasterizer
 from recon.scene import CameraBatch, TriangleMesh
-from recon.sums import sum_rows_at
+from recon.sums import SparseMatrix, sum_rows_at
 from recon.texture.atlas import Atlas
 from recon.texture.photograph import Photograph
 from recon.texture.texels import Texels
@@ -42,8 +41,8 @@ class PixelRows:
         weight: Trust in every equation.
     """
 
-    pixels_from_texels: Tensor
-    texels_from_pixels: Tensor
+    pixels_from_texels: SparseMatrix
+    texels_from_pixels: SparseMatrix
     linear: Float[Tensor, "p 3"]
     weight: Float[Tensor, "p 1"]
 
@@ -88,9 +87,9 @@ def build_rows(
         start += pixel.shape[0]
     row, column, value = torch.cat(rows), torch.cat(columns), torch.cat(values)
     del rows, columns, values
-    forward = _sparse(row, column, value, (start, texels.count))
+    forward = SparseMatrix(row, column, value, (start, texels.count))
     column, order = torch.sort(column, stable=True)
-    backward = _sparse(column, row[order], value[order], (texels.count, start))
+    backward = SparseMatrix(column, row[order], value[order], (texels.count, start))
     return PixelRows(forward, backward, torch.cat(linear), torch.cat(weight)[:, None])
 
 
@@ -132,16 +131,6 @@ def _merge(
     key = key[is_first]
     value = torch.where(slot >= 0, mix, 0.0).view(-1)[order]
     return key // texel_count, key % texel_count, sum_rows_at(group, value, key.shape[0])
-
-
-def _sparse(
-    row: Int[Tensor, " e"], column: Int[Tensor, " e"], value: Float[Tensor, " e"], shape: tuple[int, int]
-) -> Tensor:
-    """A compressed sparse row matrix from entries sorted by row."""
-    row_start = torch.nn.functional.pad(torch.bincount(row, minlength=shape[0]).cumsum(0), (1, 0))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(row_start.int(), column.int(), value, shape, check_invariants=False)
 
 
 def srgb_slope(linear: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
