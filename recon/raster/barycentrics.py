@@ -9,6 +9,9 @@ from recon.arrays import Float, Int, Tensor
 from recon.scene import CameraBatch
 from recon.sums import rows_at
 
+LEAST_AREA_M2 = 1e-18
+"""Faces that cover less on their pixel's ray have no weights: the square still is a single-precision number."""
+
 _HITS_PER_PASS = {"cpu": 1 << 17, "cuda": 1 << 22}
 """Bounds the memory of what is computed per hit and thrown away (about 200 bytes)."""
 
@@ -98,7 +101,7 @@ def _corner_areas(offsets: Float[Tensor, "n 3 2"]) -> Float[Tensor, "n 3"]:
 
 def _total(areas: Float[Tensor, "n 3"]) -> Float[Tensor, "n 1"]:
     total = areas.sum(1, keepdim=True)
-    return torch.where(total.abs() < 1e-30, torch.ones_like(total), total)
+    return torch.where(total.abs() < LEAST_AREA_M2, torch.ones_like(total), total)
 
 
 def _cross(a: Float[Tensor, "... 2"], b: Float[Tensor, "... 2"]) -> Float[Tensor, "..."]:

@@ -12,20 +12,36 @@ from recon.raster.textures import bilinear, trilinear
 from recon.scene import CameraBatch
 from recon.sums import rows_at
 
+OUTSIDE = 1e-3
+"""Weights below minus this are of a pixel outside the face, not of rounding."""
 
-def barycentric_picture(
+
+def corner_weights(
+    hits: Hits, positions_world: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"], cameras: CameraBatch
+) -> Float[Tensor, "n 3"]:
+    """Barycentrics where a face is seen; differentiable in the positions and the cameras."""
+    positions_camera = frames.transform_points(cameras.camera_from_world, positions_world[None])
+    parts = [weights_from_offsets(corner_offsets(part, positions_camera, faces, cameras)) for part in hits.passes()]
+    return torch.cat(parts)
+
+
+def with_gradient(
+    barycentrics: Float[Tensor, "k h w 3"],
     hits: Hits,
     positions_world: Float[Tensor, "v 3"],
     faces: Int[Tensor, "f 3"],
     cameras: CameraBatch,
 ) -> Float[Tensor, "k h w 3"]:
-    """Weights of the corners of what every pixel sees; differentiable in the positions and the cameras."""
-    positions_camera = frames.transform_points(cameras.camera_from_world, positions_world[None])
-    weights = torch.cat(
-        [weights_from_offsets(corner_offsets(part, positions_camera, faces, cameras)) for part in hits.passes()]
-    )
-    shape = torch.Size([positions_camera.shape[0], cameras.height_px, cameras.width_px])
-    return scattered(weights, hits.pixel, shape)
+    """A rasteriser's barycentrics with their gradient, where the face that it found covers the pixel's centre.
+
+    Elsewhere, since it snapped the face's corners, they stay as they are: carried on beyond a sliver, weights and
+    their gradients have no bound.
+    """
+    found = barycentrics.flatten(0, 2)
+    weights = corner_weights(hits, positions_world, faces, cameras)
+    is_covered = (weights.detach() > -OUTSIDE).all(1, keepdim=True)
+    weights = torch.where(is_covered, weights, found.index_select(0, hits.pixel))
+    return found.index_copy(0, hits.pixel, weights).view_as(barycentrics)
 
 
 def interpolated(

@@ -21,7 +21,7 @@ from recon import frames
 from recon.arrays import Bool, Float, Int, Tensor
 from recon.raster import silhouettes
 from recon.raster.barycentrics import find_hits
-from recon.raster.differentiable import barycentric_picture, interpolated, textured
+from recon.raster.differentiable import interpolated, textured, with_gradient
 from recon.raster.interface import Fragments
 from recon.raster.textures import exact_halvings
 from recon.scene import CameraBatch
@@ -74,13 +74,11 @@ class NvdiffrastRasterizer:
                 grad_db=False,
             )
             face_index = decode_faces(raster[..., 3])
-        drawing = _Drawing(raster, weights_per_px)
-        if _has_gradient(positions_world, cameras.camera_from_world, cameras.focal_px, cameras.principal_px):
-            barycentrics = barycentric_picture(find_hits(face_index), positions_world, faces, cameras)
-        else:
             weights = torch.cat([raster[..., :2], 1 - raster[..., :2].sum(-1, keepdim=True)], -1)
             barycentrics = weights * (face_index >= 0)[..., None]
-        return Fragments(face_index, barycentrics, drawing)
+        if _has_gradient(positions_world, cameras.camera_from_world, cameras.focal_px, cameras.principal_px):
+            barycentrics = with_gradient(barycentrics, find_hits(face_index), positions_world, faces, cameras)
+        return Fragments(face_index, barycentrics, _Drawing(raster, weights_per_px))
 
     def interpolate(
         self, attributes: Float[Tensor, "a c"], corners: Int[Tensor, "f 3"], fragments: Fragments

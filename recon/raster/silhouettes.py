@@ -99,15 +99,14 @@ def silhouette_sides(
         second vertex, -1 where it lies the other way, 0 where the edge is no silhouette or touches the near plane.
     """
     counts = edges.face_count.to(torch.int32)
-    sides = []
-    for view_px, view_z_m in zip(pixels_px, depth_z_m, strict=True):
-        a, b, c = view_px[faces].unbind(1)
-        is_clockwise = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0] > 0
-        side = torch.where(is_clockwise[:, None] == edges.is_forward, 1, -1).to(torch.int32)
-        total = torch.zeros_like(counts).index_add_(0, edges.edge_of_side.flatten(), side.flatten())
-        in_front = (view_z_m[edges.vertices] > NEAR_Z_M).all(1)
-        sides.append(torch.where((total.abs() == counts) & in_front, total.sign(), 0))
-    return torch.stack(sides).long()
+    a, b, c = pixels_px[:, faces].unbind(2)
+    is_clockwise = (b - a)[..., 0] * (c - a)[..., 1] - (b - a)[..., 1] * (c - a)[..., 0] > 0
+    side = torch.where(is_clockwise[..., None] == edges.is_forward, 1, -1).to(torch.int32)
+    first_edge = len(counts) * torch.arange(len(side), device=side.device)[:, None]
+    places = (first_edge + edges.edge_of_side.flatten()).flatten()
+    total = counts.new_zeros(len(side) * len(counts)).index_add_(0, places, side.flatten()).view(len(side), -1)
+    in_front = (depth_z_m[:, edges.vertices] > NEAR_Z_M).all(2)
+    return torch.where((total.abs() == counts) & in_front, total.sign(), 0).long()
 
 
 def find_pairs(

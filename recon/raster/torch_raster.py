@@ -12,7 +12,7 @@ from recon import frames
 from recon.arrays import Bool, Float, Int, Tensor
 from recon.raster import silhouettes
 from recon.raster.barycentrics import Hits, corner_offsets, find_hits, weights_per_px
-from recon.raster.differentiable import barycentric_picture, blend, interpolated, scattered, textured
+from recon.raster.differentiable import blend, corner_weights, interpolated, scattered, textured
 from recon.raster.interface import Fragments
 from recon.raster.zbuffer import nearest_faces
 from recon.scene import CameraBatch
@@ -52,7 +52,7 @@ class TorchRasterizer:
             face_index = nearest_faces(pixels_px, depth_z_m, faces, (cameras.height_px, cameras.width_px))
             hits = find_hits(face_index)
             positions_camera = frames.transform_points(cameras.camera_from_world, positions_world[None])
-        barycentrics = barycentric_picture(hits, positions_world, faces, cameras)
+        barycentrics = scattered(corner_weights(hits, positions_world, faces, cameras), hits.pixel, face_index.shape)
         drawing = _Drawing(hits, pixels_px, depth_z_m, positions_camera, faces, cameras)
         return Fragments(face_index, barycentrics, drawing)
 
