@@ -22,10 +22,10 @@ def photographed(name: str, faults: str, size_px: int) -> Capture:
     return scenes.make_capture(solid, scenes.orbit6_cameras(solid, size_px), FAULTS[faults], supersample=1)
 
 
-def assert_comes_out_the_same(capture: Capture, folder: Path) -> None:
+def assert_comes_out_the_same(capture: Capture, folder: Path, settings: Settings) -> None:
     """Mesh, texture, previews and scores, byte for byte."""
     for again in ("once", "twice"):
-        reconstruct(capture, folder / again, Settings())
+        reconstruct(capture, folder / again, settings)
     once, twice = (dict(_contents(folder / again)) for again in ("once", "twice"))
     assert {"nvdiffrec/mesh.glb", "nvdiffrec/texture.png", "nvdiffrec/quality.json"} <= once.keys()
     assert once.keys() == twice.keys()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from recon import Settings
 from recon.sums import SumsByPlace
 from repeated_jobs import FAULTS, assert_comes_out_the_same, photographed
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.gpu
 @pytest.mark.parametrize("name", ["toy", "mug"], ids=["solid", "with a cavity"])
 def test_a_job_comes_out_the_same(name: str, faults: str, tmp_path: Path) -> None:
     """Every published file, byte for byte, with all faces and texels that such a job gets."""
-    assert_comes_out_the_same(photographed(name, faults, 256), tmp_path)
+    assert_comes_out_the_same(photographed(name, faults, 256), tmp_path, Settings())
 
 
 @pytest.mark.parametrize("columns", [(), (1,), (3,), (3, 3)], ids=str)
