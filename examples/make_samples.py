@@ -99,6 +99,8 @@ def collect(base: Path, daemon: "subprocess.Popen[bytes]") -> dict[str, str]:
     health = state / "health.json"
     until(daemon, lambda: json.loads(health.read_text())["workers"][0]["is_idle"])
     until(daemon, lambda: json.loads(health.read_text())["jobs"]["publishing"] == 0)
+    metrics = state / "metrics.prom"  # written after the health file, a moment later
+    until(daemon, lambda: 'outcome="done"} 1' in metrics.read_text("utf-8"))
     documents = {
         "inbox/half/status.json": share / "inbox/half/status.json",
         "done/teapot/result.json": share / "done/teapot/result.json",
@@ -110,7 +112,7 @@ def collect(base: Path, daemon: "subprocess.Popen[bytes]") -> dict[str, str]:
     tree = [path.relative_to(share) for path in (share / "done/teapot").rglob("*") if path.is_file()]
     samples["done/teapot/tree.txt"] = "".join(f"{path.as_posix()}\n" for path in sorted(tree))
     samples["done/teapot/job.toml"] = OPTIONS
-    samples["state/metrics.prom"] = fixed_metrics((state / "metrics.prom").read_text("utf-8"))
+    samples["state/metrics.prom"] = fixed_metrics(metrics.read_text("utf-8"))
     return samples
 
 
