@@ -30,6 +30,10 @@ STRAY_PX, STRAY_NOISE = 2.5, 4.0
 is none of the object's.  Dropping what noise alone moves outwards would leave what it moves inwards: objects shrink."""
 
 
+HOLE_PX = 4
+"""Gaps in depth images that are wider than twice this are holes."""
+
+
 @dataclass(frozen=True)
 class Observations:
     """All views on one pixel grid.
@@ -65,6 +69,16 @@ class Observations:
     def has_depth(self) -> bool:
         """Whether any view measured anything."""
         return bool(self.depth_mask.any())
+
+    @property
+    def hole_mask(self) -> Bool[Tensor, "k h w"]:
+        """Pixels of the object with nothing measured for ``HOLE_PX`` around; all of them in a view without depth.
+
+        Narrower gaps, at rims and steps above all, are closed from their sides.
+        """
+        is_object = self.alpha > 0.5
+        is_near = torch.nn.functional.max_pool2d(self.depth_mask[:, None].float(), 2 * HOLE_PX + 1, 1, HOLE_PX)[:, 0] > 0
+        return is_object & ~is_near
 
     def points_world(self) -> Float[Tensor, "k h w 3"]:
         """Every pixel's measured point (meaningless outside depth_mask)."""

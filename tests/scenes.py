@@ -56,6 +56,9 @@ class Faults:
         turn_deg, shift_m: Every stated camera is wrong by a turn about the object and a shift, random directions.
         exposure_gains: Factors on linear light, per view (repeated if there are more views).
         has_depth: Whether there are depth images at all.
+        is_depth_in_every_view: Otherwise every other view has none.
+        unmeasured_radius: In shares of the diagonal: no depth image shows what lies so near to three places of the
+            surface, as if they were black or shone.
         depth_codes: Depth is rounded to so many values between each camera and the farthest it sees; 0 keeps it exact.
         seed: For everything random.
     """
@@ -65,6 +68,8 @@ class Faults:
     shift_m: float = 0.0
     exposure_gains: tuple[float, ...] = (1.0,)
     has_depth: bool = True
+    is_depth_in_every_view: bool = True
+    unmeasured_radius: float = 0.0
     depth_codes: int = 0
     seed: int = 0
 
@@ -167,6 +172,8 @@ def capture_of(
         depth_z_m, valid = rendered.depth_z_m, rendered.hit_mask
         if faults.has_sensor_noise:
             depth_z_m, valid = _with_sensor_noise(rendered, camera, scene, rng)
+        if faults.unmeasured_radius:
+            valid = valid & ~_is_unmeasured(scene, camera, rendered, faults.unmeasured_radius)
         gain = faults.exposure_gains[index % len(faults.exposure_gains)]
         image_srgb = rendered.image_srgb
         if gain != 1:
@@ -178,11 +185,25 @@ def capture_of(
         depth_z, mask = torch.from_numpy(depth_z_m.astype(np.float32)), torch.from_numpy(valid)
         bits = 8 if faults.depth_codes else 16 if step_z else 0
         measured = DepthMap(depth_z, mask, step_z=step_z, integer_bits=bits)
-        depth = measured if faults.has_depth else None
+        has_depth = faults.has_depth and (faults.is_depth_in_every_view or index % 2 == 0)
+        depth = measured if has_depth else None
         name = names[index] if names else f"view_{index:02d}"
         stated = _misplaced(camera, scene, faults, rng)
         views.append(View(name, image_srgb, rendered.alpha, "alpha", depth, stated))
     return Capture(tuple(views), "analytic", "z", True, "given")
+
+
+def _is_unmeasured(scene: Scene, camera: Camera, rendered: Rendered, radius: float) -> npt.NDArray[np.bool_]:
+    """The pixels whose depth no camera measures: near to what the solid has farthest out in three directions."""
+    surface = scene.sample_surface(20_000)
+    outwards = np.stack([_direction(azimuth_deg, 30 - azimuth_deg / 4) for azimuth_deg in (20, 140, 260)])
+    places = surface[np.argmax((surface - scene.centre_world) @ outwards.T, 0)]
+    height_px, width_px = rendered.depth_z_m.shape
+    batch = batch_cameras([camera], height_px, width_px, "cpu", torch.float64)
+    points_world = batch.unproject(torch.from_numpy(rendered.depth_z_m)[None])[0].numpy()
+    distances_m = np.linalg.norm(points_world[..., None, :] - places, axis=-1)
+    is_near: npt.NDArray[np.bool_] = rendered.hit_mask & (distances_m < radius * scene.diagonal_m).any(-1)
+    return is_near
 
 
 def sees(scene: Scene, camera: Camera, positions_world: Array) -> npt.NDArray[np.bool_]:

@@ -42,6 +42,8 @@ _LARGEST_SHIFT = 0.5
 """Refinement that moves points by more of the object's radius has found another solution than the one near by."""
 _OUTLINE_SLACK = 0.001
 """Refinement that puts this much more of the points outside outlines brings surfaces together at their cost."""
+_OUTLINES_HOLD = 0.01
+"""With fewer of the points outside outlines, surfaces that meet nowhere show different parts of the object."""
 _CLEAR_GAIN = 0.8
 """Refinement that leaves surfaces and colours hardly closer only follows the noise."""
 _NOISE_PIXELS = 22_500
@@ -106,6 +108,9 @@ def check_given_cameras(
     if not capture.photographs_disagree:
         colours = gather_colours([view.image_srgb.to(device) for view in views], prepared)
     refinement = refine_poses(given, prepared, colours)
+    if refinement is None:
+        finding = Inference("cameras", "given", "no two depth images show the same place, so they check no camera")
+        return replace(capture, cameras_source="given").noting(finding)
     finding = Inference("cameras", "given", f"{refinement.before.text()}; {_verdict(refinement)}")
     if refine == "auto" and not refinement.is_called_for:
         return replace(capture, cameras_source="given").noting(finding)
@@ -171,18 +176,21 @@ class Evidence:
         return measure_disagreement(state, self.views, _reach(self.size), colours)
 
 
-def refine_poses(given: RigState, views: Views, colours: Colours | None) -> Refinement:
+def refine_poses(given: RigState, views: Views, colours: Colours | None) -> Refinement | None:
     """Refine every camera's six degrees of freedom from all ordered pairs of views.
 
     Robust point-to-plane, silhouette and colour residuals, coarse to fine; what they leave open, the common motion
     above all, stays as it was given.  Cameras that agree already are only tried at the last width first: if that moves
-    nothing, nothing is wrong.
+    nothing, nothing is wrong.  None where no two views measured the same place and no outline objects: few views all
+    around an object.
     """
     pyramid = None if colours is None else ColourPyramid(colours, views)
     evidence = Evidence(given, views, pyramid, measure_size(given, views))
     size = evidence.size
     fine_width = _fine_width(size)
     before = evidence.disagreement(given)
+    if before.matched_share == 0 and before.violation_share < _OUTLINES_HOLD:
+        return None
     if before.median < _NEAR * fine_width:
         nearby = _refined(given, evidence, before)
         if nearby.shift <= nearby.tolerance:

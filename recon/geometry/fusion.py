@@ -9,6 +9,7 @@ import itertools
 from dataclasses import dataclass
 
 import torch
+from scipy import ndimage
 
 from recon.arrays import Bool, Float, Tensor
 from recon.errors import ObjectNotFound
@@ -209,13 +210,61 @@ def _bilinear(
 
 
 def object_bounds_world(observations: Observations) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
-    """A box that holds every measured point; without any depth, the box that all silhouettes can fill."""
-    if observations.has_depth:
-        points = observations.points_world()[observations.depth_mask]
-        low, high = points.amin(0), points.amax(0)
-        margin = 0.03 * (high - low).max()
-        return low - margin, high + margin
-    return silhouette_bounds_world(observations)
+    """A box that holds every measured point, and what the outlines allow where depth images have holes.
+
+    Without any depth, the box that all silhouettes can fill.
+    """
+    if not observations.has_depth:
+        return silhouette_bounds_world(observations)
+    points = observations.points_world()[observations.depth_mask]
+    low, high = points.amin(0), points.amax(0)
+    margin = 0.03 * (high - low).max()
+    low, high = low - margin, high + margin
+    holes_px = _hole_widths_px(observations)
+    if float(holes_px.max()) * observations.pixel_m <= float(margin):
+        return low, high
+    unmeasured = _behind_holes(observations, holes_px, low, high)
+    return torch.cat([unmeasured, low[None]]).amin(0), torch.cat([unmeasured, high[None]]).amax(0)
+
+
+def _hole_widths_px(observations: Observations) -> Float[Tensor, "k h w"]:
+    """Twice the distance to the nearest measured pixel, 0 outside holes: a surface strays no farther from around one."""
+    widths_px = torch.zeros_like(observations.depth_z_m)
+    for view_index, hole_mask in enumerate(observations.hole_mask):
+        depth_mask = observations.depth_mask[view_index]
+        if not bool(depth_mask.any()):
+            widths_px[view_index][hole_mask] = torch.inf
+        elif bool(hole_mask.any()):
+            distance_px = torch.from_numpy(ndimage.distance_transform_edt(~depth_mask.cpu().numpy()))
+            widths_px[view_index] = 2 * distance_px.to(widths_px) * hole_mask
+    return widths_px
+
+
+def _behind_holes(
+    observations: Observations, holes_px: Float[Tensor, "k h w"], low: Float[Tensor, " 3"], high: Float[Tensor, " 3"]
+) -> Float[Tensor, "n 3"]:
+    """Corners of the box around what may be object and is seen where a depth image has a hole; none where nothing is.
+
+    Args:
+        observations: All views.
+        holes_px: Width of the hole at each pixel.
+        low, high: The box that holds every measured point.
+    """
+    positions, cell = _lattice(*silhouette_bounds_world(observations))
+    is_inside = (fuse(observations, positions, 0.0).distance_m < cell) & (_picture_share(observations, positions) > 0.5)
+    inside = positions[is_inside]
+    outside_m = (torch.maximum(low - inside, inside - high)).clamp_min(0).norm(dim=1)
+    is_behind = torch.zeros(inside.shape[0], dtype=torch.bool, device=inside.device)
+    pixels_px, depth_z_m = observations.cameras.project(inside)
+    height, width = holes_px.shape[1:]
+    for view_index, focal_px in enumerate(observations.cameras.focal_px[:, 0]):
+        x, y = pixels_px[view_index].nan_to_num(-1).floor().long().unbind(1)
+        is_within = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        hole_m = holes_px[view_index, y.clamp(0, height - 1), x.clamp(0, width - 1)] * depth_z_m[view_index] / focal_px
+        is_behind |= is_within & (outside_m > 0) & (outside_m < hole_m)
+    if not bool(is_behind.any()):
+        return inside[:0]
+    return torch.stack([inside[is_behind].amin(0) - cell, inside[is_behind].amax(0) + cell])
 
 
 def silhouette_bounds_world(observations: Observations) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
@@ -234,16 +283,20 @@ def silhouette_bounds_world(observations: Observations) -> tuple[Float[Tensor, "
     reach = float((centres - target).norm(dim=1).median())
     low, high = target - 0.9 * reach, target + 0.9 * reach
     for _ in range(3):
-        steps = torch.linspace(0, 1, 65, device=axes.device)
-        lattice = torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij"), -1).reshape(-1, 3)
-        positions = low + lattice * (high - low)
-        cell = (high - low).max() / 64
+        positions, cell = _lattice(low, high)
         is_inside = fuse(observations, positions, 0.0).distance_m < cell
         inside = positions[is_inside & (_picture_share(observations, positions) >= 0.5)]
         if inside.shape[0] == 0:
             raise ObjectNotFound(NO_ROOM)
         low, high = inside.amin(0) - cell, inside.amax(0) + cell
     return low, high
+
+
+def _lattice(low: Float[Tensor, " 3"], high: Float[Tensor, " 3"]) -> tuple[Float[Tensor, "n 3"], Float[Tensor, ""]]:
+    """Positions that divide each side of a box into 64, and the longest distance between neighbours along an axis."""
+    steps = torch.linspace(0, 1, 65, device=low.device)
+    positions = torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij"), -1).reshape(-1, 3)
+    return low + positions * (high - low), (high - low).max() / 64
 
 
 def _picture_share(observations: Observations, positions_world: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:

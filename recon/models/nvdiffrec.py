@@ -8,9 +8,8 @@ import torch
 
 from recon.geometry import build_geometry
 from recon.models.interface import ModelContext, ModelResult
-from recon.models.refinement import DEFAULT_FACE_COUNT, loss_history, refine_mesh
+from recon.models.refinement import DEFAULT_FACE_COUNT, LEAST_HOLE, Refined, loss_history, refine_mesh
 from recon.observations import Observations, observe
-from recon.optimise import PhotoFit
 from recon.scene import Capture
 from recon.settings import Settings
 from recon.texture import bake_texture
@@ -26,6 +25,10 @@ NO_DEPTH = (
     "No view has a depth image: the shape comes from outlines and from where the photographs show one colour. "
     "Expect errors of 0.1 to 3 % of the object's size, most in hollows that no outline shows; with depth they are ten "
     "times smaller."
+)
+HOLES = (
+    "No depth image shows {share:.0%} of the photographed surface: there the shape comes from outlines, from where the "
+    "photographs show one colour, and from what is measured around."
 )
 """Measured on analytic solids: docs/performance.md."""
 
@@ -48,19 +51,17 @@ class NvdiffrecModel:
         context.enter("geometry", 0.3)
         geometry = build_geometry(observations, options.fusion, start_face_count(settings, observations))
         context.show(geometry.mesh)
-        optimised, bent = refine_mesh(geometry.mesh, observations, capture, settings, context)
-        mesh = optimised.mesh if bent is None else bent.mesh
-        context.show(mesh)
+        refined = refine_mesh(geometry.mesh, observations, capture, settings, context)
+        context.show(refined.mesh)
         context.enter("texture", 0.0)
         textured = bake_texture(
-            mesh,
+            refined.mesh,
             capture,
             settings,
             context.raster,
             context.device,
             lambda fraction: context.enter("texture", fraction),
         )
-        history = loss_history(optimised)
         facts: dict[str, float | int | str | bool] = {
             "voxel_m": geometry.voxel_m,
             "grid_resolution": geometry.resolution,
@@ -69,9 +70,8 @@ class NvdiffrecModel:
             "was_denoised": observations.has_noise,
             "texture_px": int(textured.texture_srgb.shape[0]),
         }
-        if bent is None:
-            return ModelResult(textured, history, facts)
-        return ModelResult(textured, history, facts | bent.facts(), _bending_warnings(bent, capture, observations))
+        warnings = _warnings(refined, capture, observations)
+        return ModelResult(textured, loss_history(refined), facts | refined.facts(), warnings)
 
 
 def start_face_count(settings: Settings, observations: Observations) -> int:
@@ -86,7 +86,12 @@ def start_face_count(settings: Settings, observations: Observations) -> int:
     return max(face_count // START_SHARE, MIN_START)
 
 
-def _bending_warnings(bent: PhotoFit, capture: Capture, observations: Observations) -> tuple[str, ...]:
+def _warnings(refined: Refined, capture: Capture, observations: Observations) -> tuple[str, ...]:
     if not observations.has_depth:
         return (NO_DEPTH,)
-    return (bent.warning(),) if capture.photographs_disagree else ()
+    warnings = ()
+    if refined.unmeasured_share >= LEAST_HOLE:
+        warnings += (HOLES.format(share=refined.unmeasured_share),)
+    if refined.bent is not None and capture.photographs_disagree:
+        warnings += (refined.bent.warning(),)
+    return warnings

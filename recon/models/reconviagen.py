@@ -84,22 +84,21 @@ class ReconViaGenModel:
         face_count = settings.target_faces or DEFAULT_FACE_COUNT
         completed = complete_mesh(registered, observations, resolution, face_count)
         context.show(completed.mesh)
-        optimised, bent = refine_mesh(completed.mesh, observations, capture, settings, context)
-        mesh = optimised.mesh if bent is None else bent.mesh
-        context.show(mesh)
-        textured = _textured(mesh, capture, settings, context, _colours_of(registered, generated.colours_srgb))
+        refined = refine_mesh(completed.mesh, observations, capture, settings, context)
+        context.show(refined.mesh)
+        textured = _textured(refined.mesh, capture, settings, context, _colours_of(registered, generated.colours_srgb))
         facts = {
             **_run_facts(run, len(pictures)),
             **_registration_facts(registration, completed),
-            **({} if bent is None else bent.facts()),
+            **refined.facts(),
             "generated_face_count": int(generated.faces.shape[0]),
             "face_count": int(textured.mesh.faces.shape[0]),
             "texture_px": int(textured.texture_srgb.shape[0]),
         }
         warnings = _warnings(registration, run)
-        if bent is not None and capture.photographs_disagree:
-            warnings += (bent.warning(),)
-        return ModelResult(textured, loss_history(optimised), facts, warnings)
+        if refined.bent is not None and capture.photographs_disagree:
+            warnings += (refined.bent.warning(),)
+        return ModelResult(textured, loss_history(refined), facts, warnings)
 
 
 def _import_pipeline_class() -> Any:

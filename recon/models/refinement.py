@@ -1,5 +1,7 @@
 """What models share after they have a closed mesh: refine it against what was measured, and say how that went."""
 
+from dataclasses import dataclass
+
 from recon.models.interface import LossEntry, ModelContext
 from recon.observations import Observations
 from recon.optimise import (
@@ -7,6 +9,7 @@ from recon.optimise import (
     Aims,
     OptimisedMesh,
     PhotoFit,
+    find_holes,
     fit_to_photographs,
     optimise_mesh,
     photographs_of,
@@ -18,16 +21,47 @@ from recon.texture import bake_texture
 DEFAULT_FACE_COUNT = 40_000
 
 
+LEAST_HOLE = 0.005
+"""Of the photographed surface, without depth: less is not worth the time that photographs take."""
+
+
+@dataclass(frozen=True)
+class Refined:
+    """A refined mesh and how it got there.
+
+    Attributes:
+        mesh: The result.
+        optimised: What depths and outlines made of it.
+        bent: What the photographs made of that, where they were asked.
+        unmeasured_share: Of the photographed surface, by area: without any depth.
+    """
+
+    mesh: TriangleMesh
+    optimised: OptimisedMesh
+    bent: PhotoFit | None
+    unmeasured_share: float
+
+    def facts(self) -> dict[str, float | int | str | bool]:
+        """The numbers for the report."""
+        share = {"unmeasured_percent": 100 * self.unmeasured_share}
+        return share if self.bent is None else share | self.bent.facts()
+
+
 def refine_mesh(
     mesh: TriangleMesh, observations: Observations, capture: Capture, settings: Settings, context: ModelContext
-) -> tuple[OptimisedMesh, PhotoFit | None]:
-    """Fit the mesh to the depths and, where ``fit`` says so or there are none, bend it to the photographs."""
+) -> Refined:
+    """Fit the mesh to the depths, and bend it to the photographs where ``fit`` says so or depth is missing.
+
+    What depth images measured stays; all of the mesh moves where there are none, or where the photographs disagree.
+    """
     context.enter("optimise", 0.0)
-    asks = capture.photographs_disagree or not observations.has_depth
-    bends = settings.fit == "photos" or (settings.fit == "balanced" and asks)
-    share = 0.5 if bends else 1.0
+    bends_all = settings.fit == "photos" or (
+        settings.fit == "balanced" and (capture.photographs_disagree or not observations.has_depth)
+    )
+    may_bend = bends_all or (settings.fit == "balanced" and bool(observations.hole_mask.any()))
+    share = 0.5 if may_bend else 1.0
     face_count = settings.target_faces or DEFAULT_FACE_COUNT
-    helps = observations.has_noise and settings.fit != "depth" and not bends
+    helps = observations.has_noise and settings.fit != "depth" and not bends_all
     optimised = optimise_mesh(
         mesh,
         observations,
@@ -36,8 +70,9 @@ def refine_mesh(
         lambda fraction: context.enter("optimise", share * fraction),
         Aims(face_count, photographs_of(capture, observations) if helps else None),
     )
-    if not bends:
-        return optimised, None
+    holes = find_holes(optimised.mesh, observations, context.raster)
+    if not bends_all and (not may_bend or holes.share < LEAST_HOLE):
+        return Refined(optimised.mesh, optimised, None, holes.share)
 
     def paint(mesh: TriangleMesh, capture: Capture) -> TexturedMesh:
         small = settings.model_copy(update={"texture_px": THROWAWAY_TEXTURE_PX})
@@ -49,10 +84,11 @@ def refine_mesh(
         context.raster,
         paint,
         lambda fraction: context.enter("optimise", share * (1 + fraction)),
+        None if bends_all else holes.is_measured,
     )
-    return optimised, bent
+    return Refined(bent.mesh, optimised, bent, holes.share)
 
 
-def loss_history(optimised: OptimisedMesh) -> tuple[LossEntry, ...]:
+def loss_history(refined: Refined) -> tuple[LossEntry, ...]:
     """The optimiser's steps as the report shows them."""
-    return tuple(LossEntry("optimise", index, step.terms()) for index, step in enumerate(optimised.history))
+    return tuple(LossEntry("optimise", index, step.terms()) for index, step in enumerate(refined.optimised.history))

@@ -16,7 +16,7 @@ from scipy import sparse
 from scipy.sparse import linalg
 from torch.nn import functional
 
-from recon.arrays import Float, Tensor
+from recon.arrays import Bool, Float, Tensor
 from recon.errors import Diverged
 from recon.optimise.solver import conjugate_gradient_solver
 from recon.raster import Rasterizer
@@ -34,6 +34,8 @@ _LAST_SHARE, _WARM_UP = 0.05, 5
 """Steps shrink to this share along a cosine; the first few grow, until the gradients' size is known."""
 _MOMENTUM, _MEMORY = 0.9, 0.99
 _LARGE_QUANTILE, _LONGEST = 0.95, 3.0
+_KEEP = 100.0
+"""Against moving a vertex that is to stay, beside the 1 of all others."""
 _SPREAD_ITERATIONS = 80
 _VIEWS_PER_STEP = 8
 """Of many photographs every step draws some, which bounds memory."""
@@ -45,6 +47,7 @@ def descend_to_photographs(
     raster: Rasterizer,
     on_step: Callable[[float], None],
     step_count: int = STEP_COUNT,
+    is_kept: Bool[Tensor, " v"] | None = None,
 ) -> TriangleMesh:
     """Move the vertices of a nearly right mesh to where its picture is most like the photographs.
 
@@ -54,13 +57,15 @@ def descend_to_photographs(
         raster: Draws the mesh; gradients pass through its interpolation and antialiasing.
         on_step: Told the share of the work that is done; may raise to stop.
         step_count: Gradient steps.
+        is_kept: Vertices that stay where they are, as near as smoothness allows; None lets all move.
 
     Raises:
         Diverged: A position is not finite.
     """
     start = textured.mesh.positions_world
     pictures = _Pictures(views, start.device)
-    spread = _Spread(textured.mesh)
+    kept = start.new_zeros(start.shape[0]) if is_kept is None else is_kept.to(start)
+    spread = _Spread(textured.mesh, 1 + _KEEP * kept)
     pixel_m = pictures.pixel_m(start)
     force = torch.zeros_like(start, requires_grad=True)
     texture = textured.texture_srgb.detach().clone().requires_grad_(True)
@@ -175,24 +180,26 @@ def _moved(pictures: Float[Tensor, "k h w 4"], offset_px: Float[Tensor, "k 2"]) 
 
 
 class _Spread:
-    """Smooth displacements from forces on vertices: solves (1 + stiffness * Laplacian) displacement = force."""
+    """Smooth displacements from forces on vertices: solves (hold + stiffness * Laplacian) displacement = force."""
 
-    def __init__(self, mesh: TriangleMesh) -> None:
+    def __init__(self, mesh: TriangleMesh, hold: Float[Tensor, " v"]) -> None:
         on_gpu = mesh.faces.device.type != "cpu"
-        self._solve = iterated_spread(mesh) if on_gpu else factorised_spread(mesh)
+        self._solve = iterated_spread(mesh, hold) if on_gpu else factorised_spread(mesh, hold)
 
     def __call__(self, force: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
         spread: Tensor = _SymmetricSolve.apply(force, self._solve)  # type: ignore[no-untyped-call]
         return spread
 
 
-def factorised_spread(mesh: TriangleMesh) -> Callable[[Float[Tensor, "v 3"]], Float[Tensor, "v 3"]]:
+def factorised_spread(
+    mesh: TriangleMesh, hold: Float[Tensor, " v"]
+) -> Callable[[Float[Tensor, "v 3"]], Float[Tensor, "v 3"]]:
     """Displacements from forces, by factors of the matrix: the fastest on a CPU."""
     first, second = find_edges(mesh.faces).vertices.cpu().numpy().T
     count = mesh.positions_world.shape[0]
     ends = np.concatenate([first, second]), np.concatenate([second, first])
     beside = sparse.csc_array((np.ones(len(ends[0])), ends), shape=(count, count))
-    degree = sparse.diags_array(1 + _STIFFNESS * beside.sum(1))
+    degree = sparse.diags_array(hold.cpu().double().numpy() + _STIFFNESS * beside.sum(1))
     factors = linalg.splu(sparse.csc_array(degree - _STIFFNESS * beside))
 
     def spread(force: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
@@ -201,14 +208,16 @@ def factorised_spread(mesh: TriangleMesh) -> Callable[[Float[Tensor, "v 3"]], Fl
     return spread
 
 
-def iterated_spread(mesh: TriangleMesh) -> Callable[[Float[Tensor, "v 3"]], Float[Tensor, "v 3"]]:
+def iterated_spread(
+    mesh: TriangleMesh, hold: Float[Tensor, " v"]
+) -> Callable[[Float[Tensor, "v 3"]], Float[Tensor, "v 3"]]:
     """The same by conjugate gradients, to a ten-thousandth: on a GPU in a tenth of the time."""
     ends = find_edges(mesh.faces).vertices
     row, order = torch.sort(torch.cat([ends[:, 0], ends[:, 1]]), stable=True)
     count = mesh.positions_world.shape[0]
     weight = torch.full_like(row, _STIFFNESS, dtype=mesh.positions_world.dtype)
     beside = SparseMatrix(row, torch.cat([ends[:, 1], ends[:, 0]])[order], weight, (count, count))
-    diagonal = 1 + beside @ torch.ones_like(mesh.positions_world)
+    diagonal = hold[:, None] + beside @ torch.ones_like(mesh.positions_world)
     return conjugate_gradient_solver(lambda step: diagonal * step - beside @ step, diagonal, _SPREAD_ITERATIONS)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from recon.arrays import Float, Tensor
+from recon.arrays import Bool, Float, Tensor
 from recon.errors import Diverged
 from recon.observations import Observations, observe
 from recon.optimise.photo_descent import descend_to_photographs
@@ -26,7 +26,7 @@ from recon.optimise.photo_terms import (
 from recon.optimise.solver import Laplacian, Terms, TermsOnMesh, conjugate_gradients
 from recon.optimise.terms import OutlineTerm, outline_term
 from recon.raster import Fragments, Rasterizer
-from recon.remesh import Edges, find_edges
+from recon.remesh import find_edges
 from recon.scene import Capture, TexturedMesh, TriangleMesh, View
 
 _GRID_PX = 512
@@ -63,6 +63,8 @@ _COLOUR_WEIGHT, _OUTLINE_WEIGHT, _REACHING_WEIGHT, _HOLD = 450.0, 10.0, 0.5, 1e-
 """Of colour (squared, per pixel of displacement), of the two outline terms, and against any displacement at all.
 Chosen on the capture of a sneaker at 512 pixels (23.0 dB): 22.7 without the reaching term, 22.7 with three times as
 much colour and twice the outlines, 22.9 with another level of one pixel's blur."""
+_KEEP = 1e4
+"""Against moving a vertex that a depth image measured, where that is asked."""
 _LEAST_BLUR_PX, _LEAST_REACH_PX = 0.7, 3.0
 _LONGEST_STEP = 1.5
 """A step moves no vertex farther than this many blurs: the slopes of the picture hold no farther."""
@@ -117,7 +119,12 @@ class PhotoFit:
 
 
 def fit_to_photographs(
-    mesh: TriangleMesh, capture: Capture, raster: Rasterizer, paint: Paint, on_step: Callable[[float], None]
+    mesh: TriangleMesh,
+    capture: Capture,
+    raster: Rasterizer,
+    paint: Paint,
+    on_step: Callable[[float], None],
+    is_kept: Bool[Tensor, " v"] | None = None,
 ) -> PhotoFit:
     """Bend a closed mesh to the photographs of a capture.
 
@@ -127,6 +134,7 @@ def fit_to_photographs(
         raster: Draws the mesh.
         paint: The texture stage, for a throw-away texture.
         on_step: Told the share of the work that is done; may raise to stop.
+        is_kept: Vertices that stay where they are, as near as smoothness allows; None lets all move.
 
     Raises:
         Diverged: A position is not finite.
@@ -135,7 +143,8 @@ def fit_to_photographs(
     views = tuple(_shrunk(view.photographed()) for view in capture.views)
     small = replace(capture, views=views)
     observations = _with_pixel_on(mesh, observe(small, device, "off"))
-    problem = _Problem(mesh, observations, find_edges(mesh.faces), [contour_px(view) for view in views])
+    kept = mesh.positions_world.new_zeros(mesh.positions_world.shape[0]) if is_kept is None else is_kept.float()
+    problem = _Problem(mesh, observations, [contour_px(view) for view in views], _HOLD + _KEEP * kept[:, None])
     levels = [level.on_grid(max(views[0].height_px, views[0].width_px)) for level in _LEVELS]
     bent, done, total = mesh, 0, sum(level.step_count for level in levels)
     with torch.no_grad():
@@ -152,7 +161,7 @@ def fit_to_photographs(
     def descended(fraction: float) -> None:
         on_step(_BENDING_SHARE + (1 - _BENDING_SHARE) * fraction)
 
-    bent = descend_to_photographs(painted, views, raster, descended)
+    bent = descend_to_photographs(painted, views, raster, descended, is_kept=is_kept)
     with torch.no_grad():
         after = problem.photometric(bent, finest, raster).difference
         return _summarised(mesh, bent, views, problem, raster, (before, after))
@@ -162,11 +171,15 @@ class _Problem:
     """What stays the same over all steps."""
 
     def __init__(
-        self, mesh: TriangleMesh, observations: Observations, edges: Edges, contours_px: list[Float[Tensor, "_n 2"]]
+        self,
+        mesh: TriangleMesh,
+        observations: Observations,
+        contours_px: list[Float[Tensor, "_n 2"]],
+        hold: Float[Tensor, "v 1"],
     ) -> None:
-        self._start, self._edges, self._contours_px = mesh, edges, contours_px
+        self._start, self._edges, self._contours_px, self._hold = mesh, find_edges(mesh.faces), contours_px, hold
         self.observations = observations
-        self._laplacian = Laplacian(mesh.positions_world, edges.vertices)
+        self._laplacian = Laplacian(mesh.positions_world, self._edges.vertices)
 
     def photometric(self, mesh: TriangleMesh, layers: Float[Tensor, "k 10 h w"], raster: Rasterizer) -> PhotometricTerm:
         """The colour term alone."""
@@ -205,14 +218,14 @@ class _Problem:
 
     def _solved(self, mesh: TriangleMesh, terms: Terms, stiffness: float) -> Float[Tensor, "v 3"]:
         """The step that minimises the linearised terms plus what the whole displacement costs."""
-        laplacian, on_mesh = self._laplacian, TermsOnMesh(terms, mesh)
+        laplacian, on_mesh, hold = self._laplacian, TermsOnMesh(terms, mesh), self._hold
 
         def hessian(step: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
-            return on_mesh.add_products(stiffness * laplacian.squared(step) + _HOLD * step, step)
+            return on_mesh.add_products(stiffness * laplacian.squared(step) + hold * step, step)
 
         displacement = mesh.positions_world - self._start.positions_world
-        right = on_mesh.add_pulls(-stiffness * laplacian.squared(displacement) - _HOLD * displacement)
-        diagonal = on_mesh.add_diagonal(torch.full_like(right, 1.3 * stiffness + _HOLD))
+        right = on_mesh.add_pulls(-stiffness * laplacian.squared(displacement) - hold * displacement)
+        diagonal = on_mesh.add_diagonal(1.3 * stiffness + hold + torch.zeros_like(right))
         return conjugate_gradients(hessian, right, diagonal, 40)
 
 

@@ -24,6 +24,8 @@ FAULTS = {
     "noise+pose": scenes.Faults(has_sensor_noise=True, turn_deg=2.0, shift_m=0.005),
     "exposure": scenes.Faults(exposure_gains=(1.0, 0.8, 1.25, 0.9, 1.1, 0.7)),
     "8-bit": scenes.Faults(depth_codes=255),
+    "holes": scenes.Faults(unmeasured_radius=0.15),
+    "half-depth": scenes.Faults(is_depth_in_every_view=False),
     "no-depth": scenes.Faults(has_depth=False),
 }
 
