@@ -46,8 +46,9 @@ class Observations:
         incidence: Cosine between the normal and the ray to the camera; zero without a normal.
         silhouette_px: Signed distance to the object's outline, positive outside.
         alpha: Coverage by the object, 0..1.
-        noise_m: Robust standard deviation of the raw depth about its local surface.
+        noise_m: Robust standard deviation of the raw depth about its local surface; 0 without depth.
         pixel_m: Width of a pixel at the median depth.
+        was_denoised: Whether depth_z_m was smoothed.
     """
 
     cameras: CameraBatch
@@ -59,6 +60,7 @@ class Observations:
     alpha: Float[Tensor, "k h w"]
     noise_m: float
     pixel_m: float
+    was_denoised: bool = False
 
     @property
     def has_noise(self) -> bool:
@@ -77,7 +79,9 @@ class Observations:
         Narrower gaps, at rims and steps above all, are closed from their sides.
         """
         is_object = self.alpha > 0.5
-        is_near = torch.nn.functional.max_pool2d(self.depth_mask[:, None].float(), 2 * HOLE_PX + 1, 1, HOLE_PX)[:, 0] > 0
+        is_near = (
+            torch.nn.functional.max_pool2d(self.depth_mask[:, None].float(), 2 * HOLE_PX + 1, 1, HOLE_PX)[:, 0] > 0
+        )
         return is_object & ~is_near
 
     def points_world(self) -> Float[Tensor, "k h w 3"]:
@@ -107,7 +111,8 @@ def observe(capture: Capture, device: torch.device, denoise: str = "auto") -> Ob
         depth = unround_depth(depth, mask, step_m)
         noise_m = depth_noise_m(depth, mask, pixel_m)
     mask = _within_outlines(depth, mask, cameras, silhouette_px, STRAY_PX + STRAY_NOISE * noise_m / max(pixel_m, 1e-9))
-    if denoise == "on" or (denoise == "auto" and noise_m > VISIBLE_PX * pixel_m):
+    was_denoised = denoise == "on" or (denoise == "auto" and noise_m > VISIBLE_PX * pixel_m)
+    if was_denoised:
         smooth = smooth_depth(depth, mask, alpha > 0.5, noise_m, pixel_m)
         depth, mask = smooth.depth_z_m, smooth.mask
         normals_world, incidence = _normals(depth, mask, smooth.slopes, cameras)
@@ -115,7 +120,16 @@ def observe(capture: Capture, device: torch.device, denoise: str = "auto") -> Ob
         slopes, has_slope = _slopes(depth, mask, noise_m, pixel_m)
         normals_world, incidence = _normals(depth, has_slope, slopes, cameras)
     return Observations(
-        cameras, depth, mask, normals_world, incidence, silhouette_px, alpha, noise_m=noise_m, pixel_m=pixel_m
+        cameras,
+        depth,
+        mask,
+        normals_world,
+        incidence,
+        silhouette_px,
+        alpha,
+        noise_m=noise_m,
+        pixel_m=pixel_m,
+        was_denoised=was_denoised,
     )
 
 

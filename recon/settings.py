@@ -38,16 +38,20 @@ class FusionSettings(Group):
     """Depths and silhouettes to a signed distance field and a first mesh."""
 
     grid_resolution: Annotated[int, Field(ge=48, le=512)] | None = None
-    """Voxels along the longest side; None follows the data and the device."""
+    """Voxels along the longest side, an even number (an odd one is lowered); None follows the data and the device."""
     denoise: Literal["auto", "on", "off"] = "auto"
+    """Whether depth images are smoothed first; auto: where their noise shows.  Whatever is chosen, fusion and
+    refinement trust depth by the noise that was found in it."""
 
 
 class OptimiseSettings(Group):
     """Vertex refinement by differentiable rendering."""
 
     step_count: Annotated[int, Field(ge=0, le=5000)] | None = None
-    """None follows the device and stops early on convergence."""
+    """Steps at most; it stops early on convergence.  None: up to 10, with faces added where clean depth asks for
+    them."""
     refine_cameras: Literal["auto", "on", "off"] = "auto"
+    """Whether cameras that the folder states are refined first; auto: where they disagree with the depths."""
 
 
 class NvdiffrecSettings(Group):
@@ -111,7 +115,7 @@ class JobSettings(Group):
     texture_px: Annotated[int, Field(ge=256, le=8192)] | None = None
     """Side of the square texture; None follows the photographs."""
     target_faces: Annotated[int, Field(ge=500, le=2_000_000)] | None = None
-    """Faces after decimation; None follows the geometry."""
+    """Faces of the mesh, about; None means 40,000."""
     formats: tuple[MeshFormat, ...] = ("glb", "obj", "ply")
     turntable: bool = True
     max_image_pixels: Annotated[int, Field(ge=4096)] = 64_000_000

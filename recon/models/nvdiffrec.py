@@ -23,14 +23,14 @@ PIXELS_PER_FACE = 3
 
 NO_DEPTH = (
     "No view has a depth image: the shape comes from outlines and from where the photographs show one colour. "
-    "Expect errors of 0.1 to 3 % of the object's size, most in hollows that no outline shows; with depth they are ten "
-    "times smaller."
+    "Expect errors of 0.1 to 3 % of the object's size, most in hollows that no outline shows; with depth they are 20 "
+    "to 200 times smaller."
 )
+"""Measured on analytic solids: docs/performance.md."""
 HOLES = (
     "No depth image shows {share:.0%} of the photographed surface: there the shape comes from outlines, from where the "
     "photographs show one colour, and from what is measured around."
 )
-"""Measured on analytic solids: docs/performance.md."""
 
 
 class NvdiffrecModel:
@@ -66,10 +66,10 @@ class NvdiffrecModel:
             "voxel_m": geometry.voxel_m,
             "grid_resolution": geometry.resolution,
             "face_count": int(textured.mesh.faces.shape[0]),
-            "depth_noise_m": observations.noise_m,
-            "was_denoised": observations.has_noise,
             "texture_px": int(textured.texture_srgb.shape[0]),
         }
+        if observations.has_depth:
+            facts |= {"depth_noise_m": observations.noise_m, "was_denoised": observations.was_denoised}
         warnings = _warnings(refined, capture, observations)
         return ModelResult(textured, loss_history(refined), facts | refined.facts(), warnings)
 
@@ -89,7 +89,7 @@ def start_face_count(settings: Settings, observations: Observations) -> int:
 def _warnings(refined: Refined, capture: Capture, observations: Observations) -> tuple[str, ...]:
     if not observations.has_depth:
         return (NO_DEPTH,)
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if refined.unmeasured_share >= LEAST_HOLE:
         warnings += (HOLES.format(share=refined.unmeasured_share),)
     if refined.bent is not None and capture.photographs_disagree:

@@ -20,7 +20,6 @@ from recon.texture import bake_texture
 
 DEFAULT_FACE_COUNT = 40_000
 
-
 LEAST_HOLE = 0.005
 """Of the photographed surface, without depth: less is not worth the time that photographs take."""
 
@@ -43,7 +42,7 @@ class Refined:
 
     def facts(self) -> dict[str, float | int | str | bool]:
         """The numbers for the report."""
-        share = {"unmeasured_percent": 100 * self.unmeasured_share}
+        share: dict[str, float | int | str | bool] = {"unmeasured_percent": 100 * self.unmeasured_share}
         return share if self.bent is None else share | self.bent.facts()
 
 

@@ -10,7 +10,6 @@ from recon.optimise.terms import depth_term
 from recon.raster import Rasterizer
 from recon.scene import TriangleMesh
 
-
 _REACH_PX, _REACH_NOISE = 2.0, 4.0
 """Measured points farther from the mesh than so many pixel widths, or deviations, belong to another surface."""
 

@@ -64,12 +64,12 @@ class OptimiseStep:
     """The state before one step.
 
     Attributes:
-        depth_m, outline_m: Robust means of the residuals, metres.
+        depth_m, outline_m: Robust means of the residuals, metres; None without depth.
         colour: Root mean square difference of the photographs of one place (sRGB, 0..1), where they are compared.
         step_m: Mean length of the step, metres.
     """
 
-    depth_m: float
+    depth_m: float | None
     outline_m: float
     colour: float | None
     step_m: float
@@ -129,7 +129,7 @@ def optimise_mesh(
             mesh = TriangleMesh(mesh.positions_world + step, mesh.faces)
             if photographs is not None and terms.colour is not None:
                 photographs = photographs.adjusted(terms.colour)
-            history.append(_recorded(terms, step))
+            history.append(_recorded(terms, step, observations.has_depth))
             if stage is stages[-1] and _has_converged(history[first:], observations.pixel_m):
                 break
     return OptimisedMesh(unfold(mesh) if observations.has_noise and history else mesh, tuple(history))
@@ -196,8 +196,8 @@ def _linearised(
     )
 
 
-def _recorded(terms: Terms, step: Float[Tensor, "v 3"]) -> OptimiseStep:
-    depth_m = 0.0 if terms.depth is None else terms.depth.cost
+def _recorded(terms: Terms, step: Float[Tensor, "v 3"], has_depth: bool) -> OptimiseStep:
+    depth_m = terms.depth.cost if terms.depth is not None and has_depth else None
     difference = None if terms.colour is None else terms.colour.difference
     outline_m = sum(outline.cost for outline in terms.outlines)
     return OptimiseStep(depth_m, outline_m, difference, float(step.norm(dim=1).mean()))
@@ -220,5 +220,5 @@ def _smoothness(index: int, observations: Observations, edge_m: float) -> Smooth
 def _has_converged(history: list[OptimiseStep], pixel_m: float) -> bool:
     if len(history) < 6:
         return False
-    gained_m = history[-2].depth_m + history[-2].outline_m - history[-1].depth_m - history[-1].outline_m
-    return gained_m < CONVERGED_PX * pixel_m
+    before_m, after_m = ((step.depth_m or 0.0) + step.outline_m for step in history[-2:])
+    return before_m - after_m < CONVERGED_PX * pixel_m
