@@ -228,7 +228,7 @@ def object_bounds_world(observations: Observations) -> tuple[Float[Tensor, " 3"]
 
 
 def _hole_widths_px(observations: Observations) -> Float[Tensor, "k h w"]:
-    """Twice the distance to the nearest measured pixel, 0 outside holes: a surface strays no farther from around one."""
+    """Twice the distance to the nearest measured pixel, 0 outside holes: a surface strays no farther from them."""
     widths_px = torch.zeros_like(observations.depth_z_m)
     for view_index, hole_mask in enumerate(observations.hole_mask):
         depth_mask = observations.depth_mask[view_index]

@@ -89,5 +89,9 @@ def refine_mesh(
 
 
 def loss_history(refined: Refined) -> tuple[LossEntry, ...]:
-    """The optimiser's steps as the report shows them."""
-    return tuple(LossEntry("optimise", index, step.terms()) for index, step in enumerate(refined.optimised.history))
+    """All steps of the refinement as the report shows them, counted from 0 over its stages."""
+    stages = {"optimise": [step.terms() for step in refined.optimised.history]}
+    if refined.bent is not None:
+        stages |= {"bend": [*refined.bent.bend_history], "descent": [*refined.bent.descent_history]}
+    entries = [(stage, terms) for stage, steps in stages.items() for terms in steps]
+    return tuple(LossEntry(stage, index, terms) for index, (stage, terms) in enumerate(entries))

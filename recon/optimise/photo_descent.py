@@ -7,7 +7,7 @@ nothing crumples (Nicolet et al. 2021).  A step moves by a fraction of a pixel: 
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,19 @@ _VIEWS_PER_STEP = 8
 """Of many photographs every step draws some, which bounds memory."""
 
 
+@dataclass(frozen=True)
+class Descent:
+    """A mesh at the end of its descent.
+
+    Attributes:
+        mesh: The same faces as at the start.
+        colour_differences: At each step, of the picture and the photographs: root mean square, sRGB.
+    """
+
+    mesh: TriangleMesh
+    colour_differences: tuple[float, ...]
+
+
 def descend_to_photographs(
     textured: TexturedMesh,
     views: tuple[View, ...],
@@ -48,7 +61,7 @@ def descend_to_photographs(
     on_step: Callable[[float], None],
     step_count: int = STEP_COUNT,
     is_kept: Bool[Tensor, " v"] | None = None,
-) -> TriangleMesh:
+) -> Descent:
     """Move the vertices of a nearly right mesh to where its picture is most like the photographs.
 
     Args:
@@ -71,12 +84,13 @@ def descend_to_photographs(
     texture = textured.texture_srgb.detach().clone().requires_grad_(True)
     painter = torch.optim.Adam([texture], lr=_TEXTURE_STEP)
     mover = _Mover(force, _STEP_PX * pixel_m * (1 + _STIFFNESS))
-    positions = start
+    differences = start.new_zeros(step_count)
     for index in range(step_count):
         on_step(index / step_count)
         positions = start + spread(force)
         difference = pictures.difference(replace(textured, texture_srgb=texture), positions, raster)
         difference.backward()
+        differences[index] = difference.detach()
         mover.step(index, step_count)
         painter.step()
         painter.zero_grad()
@@ -86,7 +100,7 @@ def descend_to_photographs(
         positions = start + spread(force)
     if not bool(torch.isfinite(positions).all()):
         raise Diverged("Following the photographs produced positions that are not finite.")
-    return TriangleMesh(positions, textured.mesh.faces)
+    return Descent(TriangleMesh(positions, textured.mesh.faces), tuple(differences.sqrt().tolist()))
 
 
 class _Mover:

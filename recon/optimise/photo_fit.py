@@ -27,7 +27,7 @@ from recon.optimise.solver import Laplacian, Terms, TermsOnMesh, conjugate_gradi
 from recon.optimise.terms import OutlineTerm, outline_term
 from recon.raster import Fragments, Rasterizer
 from recon.remesh import find_edges
-from recon.scene import Capture, TexturedMesh, TriangleMesh, View
+from recon.scene import CameraBatch, Capture, TexturedMesh, TriangleMesh, View
 
 _GRID_PX = 512
 """Longer side of the photographs while fitting: their disagreement is larger than its pixels."""
@@ -86,6 +86,9 @@ class PhotoFit:
             that slide along it change no shape.
         moved_by_view: Mean over what each view shows, by the view's name.
         difference_before, difference_after: Root mean square colour difference between photographs of one place.
+        bend_history: Before each Gauss-Newton step, ``bend_colour``: that difference, as blurred as the level asks, and
+            ``bend_outline_m``: the robust mean distance of the outlines, metres.
+        descent_history: ``descent_colour``: root mean square difference of picture and photographs, at each step.
     """
 
     mesh: TriangleMesh
@@ -94,6 +97,8 @@ class PhotoFit:
     moved_by_view: dict[str, float]
     difference_before: float
     difference_after: float
+    bend_history: tuple[dict[str, float], ...]
+    descent_history: tuple[dict[str, float], ...]
 
     def facts(self) -> dict[str, float | int | str | bool]:
         """The numbers for the report, displacements in percent of the diagonal."""
@@ -146,25 +151,30 @@ def fit_to_photographs(
     kept = mesh.positions_world.new_zeros(mesh.positions_world.shape[0]) if is_kept is None else is_kept.float()
     problem = _Problem(mesh, observations, [contour_px(view) for view in views], _HOLD + _KEEP * kept[:, None])
     levels = [level.on_grid(max(views[0].height_px, views[0].width_px)) for level in _LEVELS]
-    bent, done, total = mesh, 0, sum(level.step_count for level in levels)
+    bent, total = mesh, sum(level.step_count for level in levels)
+    bend_history: list[dict[str, float]] = []
     with torch.no_grad():
         finest = blurred_layers(views, levels[-1].blur_px, device)
         before = problem.photometric(mesh, finest, raster).difference
         for level in levels:
             layers = blurred_layers(views, level.blur_px, device)
             for _ in range(level.step_count):
-                on_step(_BENDING_SHARE * done / total)
-                bent = problem.stepped(bent, layers, level, raster)
-                done += 1
+                on_step(_BENDING_SHARE * len(bend_history) / total)
+                bent, terms = problem.stepped(bent, layers, level, raster)
+                bend_history.append(terms)
         painted = paint(bent, small)
 
     def descended(fraction: float) -> None:
         on_step(_BENDING_SHARE + (1 - _BENDING_SHARE) * fraction)
 
-    bent = descend_to_photographs(painted, views, raster, descended, is_kept=is_kept)
+    descent = descend_to_photographs(painted, views, raster, descended, is_kept=is_kept)
     with torch.no_grad():
-        after = problem.photometric(bent, finest, raster).difference
-        return _summarised(mesh, bent, views, problem, raster, (before, after))
+        after = problem.photometric(descent.mesh, finest, raster).difference
+    moved_mean, moved_p90, moved_by_view = _movement(mesh, descent.mesh, views, observations.cameras, raster)
+    descent_history = tuple({"descent_colour": colour} for colour in descent.colour_differences)
+    return PhotoFit(
+        descent.mesh, moved_mean, moved_p90, moved_by_view, before, after, tuple(bend_history), descent_history
+    )
 
 
 class _Problem:
@@ -189,8 +199,8 @@ class _Problem:
 
     def stepped(
         self, mesh: TriangleMesh, layers: Float[Tensor, "k 10 h w"], level: _Level, raster: Rasterizer
-    ) -> TriangleMesh:
-        """One Gauss-Newton step from a partly bent mesh."""
+    ) -> tuple[TriangleMesh, dict[str, float]]:
+        """One Gauss-Newton step from a partly bent mesh, and what was left to do before it."""
         cameras, pixel_m = self.observations.cameras, self.observations.pixel_m
         fragments = raster.rasterize(mesh.positions_world, mesh.faces, cameras)
         colour = photometric_term(mesh, fragments, cameras, layers, raster)
@@ -202,7 +212,8 @@ class _Problem:
             raise Diverged("Bending the mesh to the photographs produced positions that are not finite.")
         longest = _LONGEST_STEP * pixel_m * max(level.blur_px, 2.0)
         length = step.norm(dim=1, keepdim=True).clamp_min(1e-12)
-        return TriangleMesh(mesh.positions_world + step * (longest / length).clamp_max(1), mesh.faces)
+        remaining = {"bend_colour": colour.difference, "bend_outline_m": sum(term.cost for term in terms.outlines)}
+        return TriangleMesh(mesh.positions_world + step * (longest / length).clamp_max(1), mesh.faces), remaining
 
     def _outlines(
         self, mesh: TriangleMesh, fragments: Fragments, level: _Level, pixel_m: float
@@ -245,19 +256,15 @@ def _shrunk(view: View) -> View:
     return replace(resampled(view, size), camera=resized)
 
 
-def _summarised(
-    mesh: TriangleMesh,
-    bent: TriangleMesh,
-    views: tuple[View, ...],
-    problem: _Problem,
-    raster: Rasterizer,
-    differences: tuple[float, float],
-) -> PhotoFit:
+def _movement(
+    mesh: TriangleMesh, bent: TriangleMesh, views: tuple[View, ...], cameras: CameraBatch, raster: Rasterizer
+) -> tuple[float, float, dict[str, float]]:
+    """How far the surface moved along its normals, in shares of the diagonal: mean, 90th percentile, mean by view."""
     displacement = bent.positions_world - mesh.positions_world
     moved = (displacement * mesh.vertex_normals()).sum(1).abs() / mesh.diagonal_m()
-    fragments = raster.rasterize(bent.positions_world, bent.faces, problem.observations.cameras)
+    fragments = raster.rasterize(bent.positions_world, bent.faces, cameras)
     by_view = {}
     for view, face_index in zip(views, fragments.face_index, strict=True):
         seen = face_index[face_index >= 0].unique()
         by_view[view.name] = float(moved[bent.faces[seen]].mean()) if len(seen) else 0.0
-    return PhotoFit(bent, float(moved.mean()), float(moved.quantile(0.9)), by_view, *differences)
+    return float(moved.mean()), float(moved.quantile(0.9)), by_view

@@ -44,10 +44,15 @@ LOSS_LABELS = {
     "depth_m": "Distance to the depth images",
     "outline_m": "Distance to the outlines",
     "step_m": "Movement of the surface in a step",
+    "bend_outline_m": "Distance to the outlines while bending to the photographs",
 }
 """Lengths among the models' terms, in plain words."""
 
-OTHER_LOSS_LABELS = {"colour": "Difference between the photographs of one place (0 to 1)"}
+OTHER_LOSS_LABELS = {
+    "colour": "Difference between the photographs of one place (0 to 1)",
+    "bend_colour": "Difference between the blurred photographs of one place while bending to them (0 to 1)",
+    "descent_colour": "Difference between mesh and photographs at the end (0 to 1)",
+}
 """Terms that are no lengths; those of other models are shown by their own names."""
 
 LITTLE_SEEN = 0.7
@@ -190,9 +195,10 @@ def loss_curves(history: tuple[LossRecord, ...], *, is_metric: bool) -> Iterator
     length = "mm" if is_metric else "thousandths of the camera distance"
     names = dict.fromkeys(name for record in history for name in record.terms)
     for name in names:
-        values = [record.terms[name] for record in history if record.terms.get(name, 0) > 0]
-        if len(values) < 2:
+        drawn = [record for record in history if record.terms.get(name, 0) > 0]
+        if len(drawn) < 2:
             continue
+        values, step_count = [record.terms[name] for record in drawn], drawn[-1].step - drawn[0].step
         logarithms = [math.log10(value) for value in values]
         low, high = min(logarithms), max(logarithms)
         width, height = CURVE_SIZE
@@ -202,7 +208,7 @@ def loss_curves(history: tuple[LossRecord, ...], *, is_metric: bool) -> Iterator
         )
         scale = 1000 if name in LOSS_LABELS else 1
         label = f"{LOSS_LABELS[name]}, {length}" if name in LOSS_LABELS else OTHER_LOSS_LABELS.get(name, name)
-        yield Curve(label, f"{values[0] * scale:.3g}", f"{values[-1] * scale:.3g}", history[-1].step, points)
+        yield Curve(label, f"{values[0] * scale:.3g}", f"{values[-1] * scale:.3g}", step_count, points)
 
 
 def advice(report: Report) -> tuple[str, ...]:
