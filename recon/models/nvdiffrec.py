@@ -27,10 +27,13 @@ NO_DEPTH = (
     "to 200 times smaller."
 )
 """Measured on analytic solids: docs/performance.md."""
-HOLES = (
-    "No depth image shows {share:.0%} of the photographed surface: there the shape comes from outlines, from where the "
-    "photographs show one colour, and from what is measured around."
+OUTLINES_ALONE = (
+    'No view has a depth image, and fit = "depth" asks nothing else of the photographs than their outlines: no '
+    "hollow is found, and flat or hollow sides bulge."
 )
+HOLES = "No depth image shows {share:.0%} of the photographed surface: there the shape comes from {sources}."
+SOURCES = "outlines, from where the photographs show one colour, and from what is measured around"
+SOURCES_WITHOUT_COLOURS = "outlines and from what is measured around"
 
 
 class NvdiffrecModel:
@@ -88,10 +91,11 @@ def start_face_count(settings: Settings, observations: Observations) -> int:
 
 def _warnings(refined: Refined, capture: Capture, observations: Observations) -> tuple[str, ...]:
     if not observations.has_depth:
-        return (NO_DEPTH,)
+        return (OUTLINES_ALONE if refined.bent is None else NO_DEPTH,)
     warnings: tuple[str, ...] = ()
     if refined.unmeasured_share >= LEAST_HOLE:
-        warnings += (HOLES.format(share=refined.unmeasured_share),)
+        sources = SOURCES_WITHOUT_COLOURS if refined.bent is None else SOURCES
+        warnings += (HOLES.format(share=refined.unmeasured_share, sources=sources),)
     if refined.bent is not None and capture.photographs_disagree:
         warnings += (refined.bent.warning(),)
     return warnings

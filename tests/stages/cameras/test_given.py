@@ -14,7 +14,7 @@ from recon.cameras.report import Disagreement
 from recon.cameras.rig_state import align_rigid
 from recon.scene import Camera, Capture
 from recon.settings import NvdiffrecSettings, OptimiseSettings, Settings
-from scenes import Faults, Scene, bowl, make_capture, orbit6_cameras, sphere, toy
+from scenes import Faults, Scene, bowl, cube6_cameras, make_capture, orbit6_cameras, sphere, toy
 
 CPU = torch.device("cpu")
 SCENE = toy()
@@ -172,3 +172,21 @@ def test_photographs_without_depth_keep_their_cameras() -> None:
     capture = _capture(NO_FAULTS)
     bare = replace(capture, views=tuple(replace(view, depth=None) for view in capture.views))
     assert solve_cameras(bare, Settings(), CPU).cameras_source == "given"
+
+
+def test_views_that_show_nothing_in_common_keep_their_cameras() -> None:
+    """Depth of a ball from two opposite sides: nothing is measured twice, no camera moves, the report says why."""
+    ball = sphere()
+    capture = make_capture(ball, cube6_cameras(ball, SIZE_PX), supersample=1)
+    front = capture.views[0].posed_camera.position_world - torch.from_numpy(ball.centre_world)
+    views = []
+    for view in capture.views:
+        offset = view.posed_camera.position_world - torch.from_numpy(ball.centre_world)
+        is_across = abs(torch.nn.functional.cosine_similarity(offset, front, dim=0)) > 0.9
+        views.append(view if is_across else replace(view, depth=None))
+    assert sum(view.depth is not None for view in views) == 2
+    solved = solve_cameras(replace(capture, views=tuple(views)), Settings(), CPU)
+    assert solved.cameras_source == "given"
+    for before, after in zip(capture.views, solved.views, strict=True):
+        assert torch.equal(before.posed_camera.world_from_camera, after.posed_camera.world_from_camera)
+    assert "no two depth images show the same place" in solved.inferences[-1].evidence

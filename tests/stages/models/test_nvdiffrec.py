@@ -3,14 +3,28 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+import trimesh
+from scipy.spatial import cKDTree
 
 import geometry_scenes
+import scenes
 import texture_scenes
 from recon.errors import Cancelled
 from recon.models import ModelContext, ModelResult, nvdiffrec
-from recon.models.nvdiffrec import NO_DEPTH, PIXELS_PER_FACE, START_SHARE, NvdiffrecModel, start_face_count
+from recon.models.nvdiffrec import (
+    HOLES,
+    NO_DEPTH,
+    OUTLINES_ALONE,
+    PIXELS_PER_FACE,
+    SOURCES,
+    SOURCES_WITHOUT_COLOURS,
+    START_SHARE,
+    NvdiffrecModel,
+    start_face_count,
+)
 from recon.scene import Capture, TexturedMesh, TriangleMesh
 from recon.settings import FusionSettings, NvdiffrecSettings, OptimiseSettings, Settings
 
@@ -92,6 +106,8 @@ def test_stages_are_entered_in_order_and_facts_are_told() -> None:
     assert result.facts["texture_px"] == 4
     assert [entry.step for entry in result.history] == list(range(len(result.history)))
     assert set(result.history[0].terms) == {"depth_m", "outline_m", "step_m"}
+    assert result.facts["unmeasured_percent"] == 0
+    assert result.facts["was_denoised"] is False
 
 
 def test_clean_depth_asks_for_faces_and_noise_does_not() -> None:
@@ -119,8 +135,33 @@ def test_photographs_without_depth_bend_the_hull_and_the_user_is_told() -> None:
         context = context_with(lambda stage, fraction: None, [])
         result = NvdiffrecModel().reconstruct(capture, SETTINGS.model_copy(update={"fit": fit}), context)
         errors[fit] = geometry_scenes.error_m("bowl", result.textured.mesh).mean()
-        assert (result.warnings == (NO_DEPTH,)) == (fit == "balanced")
+        assert result.warnings == (NO_DEPTH if fit == "balanced" else OUTLINES_ALONE,)
+        assert not {"depth_noise_m", "was_denoised"} & set(result.facts)
+        assert not any("depth_m" in entry.terms for entry in result.history)
     assert errors["balanced"] < 0.75 * errors["depth"]
+
+
+def test_what_no_depth_image_shows_is_shaped_by_the_photographs_and_the_user_is_told() -> None:
+    """Without depth around head and sides the worst hundredth of a toy is half as far away; the rest stays."""
+    toy = geometry_scenes.SOLIDS["toy"]
+    holes = scenes.Faults(unmeasured_radius=0.15)
+    capture = scenes.make_capture(toy, scenes.orbit6_cameras(toy, 96), holes, supersample=3)
+    truth, apart_m = toy.sample_surface(4000), {}
+    for fit, sources in (("balanced", SOURCES), ("depth", SOURCES_WITHOUT_COLOURS)):
+        context = context_with(lambda stage, fraction: None, [])
+        result = NvdiffrecModel().reconstruct(capture, SETTINGS.model_copy(update={"fit": fit}), context)
+        share = float(result.facts["unmeasured_percent"]) / 100
+        assert 0.05 < share < 0.25
+        assert result.warnings == (HOLES.format(share=share, sources=sources),)
+        stages = list(dict.fromkeys(entry.stage for entry in result.history))
+        assert stages == ["optimise", *(["bend", "descent"] if fit == "balanced" else [])]
+        assert [entry.step for entry in result.history] == list(range(len(result.history)))
+        mesh = result.textured.mesh
+        geometry_scenes.assert_closed_manifold(mesh)
+        surface = trimesh.sample.sample_surface(geometry_scenes.as_trimesh(mesh), 60_000, seed=0)[0]
+        apart_m[fit] = cKDTree(surface).query(truth)[0]
+    assert np.quantile(apart_m["balanced"], 0.99) < 0.6 * np.quantile(apart_m["depth"], 0.99)
+    assert np.median(apart_m["balanced"]) < 1.05 * np.median(apart_m["depth"])
 
 
 @pytest.mark.parametrize(

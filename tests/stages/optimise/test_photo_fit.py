@@ -7,6 +7,7 @@ import torch
 import geometry_scenes
 import texture_scenes
 from recon.optimise import PhotoFit, fit_to_photographs
+from recon.optimise.photo_descent import STEP_COUNT
 from recon.optimise.photo_terms import blurred_layers, contour_px, photometric_term, reaching_term
 from recon.remesh import find_edges
 from recon.scene import TriangleMesh, batch_cameras
@@ -49,6 +50,27 @@ def test_a_right_shape_is_left_alone() -> None:
     assert fit.moved_mean < 0.003
 
 
+def test_what_depth_measured_stays_while_the_rest_is_bent() -> None:
+    """One half of a squeezed sphere is kept where it is; the other comes back to a third of its error."""
+    start = dented(0.08)
+    along_y = start.positions_world[:, 1] - start.positions_world[:, 1].mean()
+    is_kept, is_free = along_y > 0, along_y < -0.02
+    fit = fit_to_photographs(start, CAPTURE, RASTER, texture_scenes.painted, lambda share: None, is_kept)
+    moved_m = (fit.mesh.positions_world - start.positions_world).norm(dim=1)
+    assert moved_m[is_kept].mean() < 0.05 * PIXEL_M
+    before, after = (geometry_scenes.error_m("sphere", mesh)[is_free].mean() for mesh in (start, fit.mesh))
+    assert after < before / 3
+
+
+def test_every_step_is_told() -> None:
+    """Colours and outlines before each bend, pictures at each step of the descent; outlines come nearer."""
+    fit = fitted(dented(0.08))
+    assert all(set(terms) == {"bend_colour", "bend_outline_m"} for terms in fit.bend_history)
+    assert fit.bend_history[-1]["bend_outline_m"] < 0.75 * fit.bend_history[0]["bend_outline_m"]
+    assert len(fit.descent_history) == STEP_COUNT
+    assert fit.descent_history[-1]["descent_colour"] < fit.descent_history[0]["descent_colour"]
+
+
 def test_the_shift_of_a_photograph_is_its_cameras_and_not_the_meshs() -> None:
     """A photograph that was moved, with the similarity that says so, bends nothing."""
     view = CAPTURE.views[0]
@@ -66,7 +88,7 @@ def test_the_shift_of_a_photograph_is_its_cameras_and_not_the_meshs() -> None:
 
 def test_the_user_is_told_how_much_and_where() -> None:
     """The sentence names the views in which the surface moved most; the facts hold every view."""
-    fit = PhotoFit(dented(0.0), 0.011, 0.025, {"front": 0.02, "top": 0.03, "left": 0.001}, 0.21, 0.12)
+    fit = PhotoFit(dented(0.0), 0.011, 0.025, {"front": 0.02, "top": 0.03, "left": 0.001}, 0.21, 0.12, (), ())
     assert "1.1%" in fit.warning()
     assert "top (3.0%) and front (2.0%)" in fit.warning()
     assert fit.facts()["photo_fit_moved_percent_left"] == 0.1

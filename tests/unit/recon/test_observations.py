@@ -36,6 +36,19 @@ def drawn_disc(radius_px: float, centre_px: tuple[float, float]) -> torch.Tensor
     return torch.from_numpy(is_in.reshape(SIZE_PX, 16, SIZE_PX, 16).mean((1, 3))).float()
 
 
+def test_holes_are_wider_than_rims() -> None:
+    """Missing depth of more than four pixels on each side is a hole; rims, gaps and the background are none."""
+    depth = tilted_plane()
+    depth[20:40, 30:60] = 0
+    depth[60:66, :] = 0
+    depth[:, :3] = 0
+    holes = observe(one_view(depth), geometry_scenes.CPU).hole_mask[0]
+    expected = torch.zeros(SIZE_PX, SIZE_PX, dtype=torch.bool)
+    expected[24:36, 34:56] = True
+    assert torch.equal(holes, expected)
+    assert observe(one_view(None, drawn_disc(30.0, (48, 48))), geometry_scenes.CPU).hole_mask.sum() > 2000
+
+
 @pytest.mark.parametrize("radius_px", [30.0, 12.4])
 def test_outline_distance_of_a_disc(radius_px: float) -> None:
     """Against an antialiased disc the distance is right to 0.06 pixels on average near it, to one far away."""

@@ -50,6 +50,20 @@ def test_without_evidence_cameras_return_to_where_they_were_given(
     assert apart <= 0.1 * (moved.world_from_camera - given_state.world_from_camera).abs().max() + 1e-9
 
 
+def test_surfaces_that_meet_nowhere_move_no_camera(ball: tuple[RigState, Views]) -> None:
+    """Evidence of exactly zero is no division by zero: given cameras stay, moved ones return."""
+    given_state, views = ball
+    size = given_state.count * POSE_COUNT
+    nothing = Derivatives(torch.zeros(size, size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64))
+    equations = NormalEquations(0.0, nothing, nothing, doubt=0.0)
+    assert decided_step(equations, None, given_state, given_state, views).abs().max() < 1e-12
+    step = torch.zeros(given_state.count, LOCAL_COUNT, dtype=torch.float64)
+    step[2, 3:6] = 0.01
+    moved = given_state.moved(step)
+    back = moved.moved(decided_step(equations, None, moved, given_state, views))
+    assert (back.world_from_camera - given_state.world_from_camera).abs().max() < 1e-5
+
+
 def _settled(start: RigState, given_state: RigState, views: Views, widths: list[float]) -> RigState:
     state = start
     for width in widths:

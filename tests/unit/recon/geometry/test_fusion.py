@@ -122,6 +122,16 @@ def test_outlines_alone_bound_the_object() -> None:
     assert (high - low).max() < 1.25 * 0.2
 
 
+def test_what_stands_out_of_the_measured_points_is_within_the_bounds() -> None:
+    """No depth image shows the upper third of a ball: the box follows its outlines there, and nowhere else."""
+    seen = observations()
+    is_low = seen.points_world()[..., 2] < SPHERE.low_world[2] + 0.13
+    low, high = object_bounds_world(replace(seen, depth_mask=seen.depth_mask & is_low))
+    assert (low.numpy() < SPHERE.low_world).all()
+    assert (high.numpy() > SPHERE.high_world).all()
+    assert (high - low).max() < 1.25 * 0.2
+
+
 def noisy_plate(deeper_m: float) -> tuple[Observations, torch.Tensor]:
     """A plate of 4 mm, with every depth larger by as much, and points all over its middle."""
     seen = geometry_scenes.observed("plate", size_px=128)
