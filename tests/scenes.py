@@ -54,6 +54,7 @@ class Faults:
         has_sensor_noise: Structured-light depth: axial noise of 1.5 mm at 0.75 m growing with the square of the
             distance, ragged edges, flying pixels, holes, 1 mm steps.
         turn_deg, shift_m: Every stated camera is wrong by a turn about the object and a shift, random directions.
+        focal_factors: Every stated focal length is so many times the true one, per view (repeated if there are more).
         exposure_gains: Factors on linear light, per view (repeated if there are more views).
         has_depth: Whether there are depth images at all.
         is_depth_in_every_view: Otherwise every other view has none.
@@ -66,6 +67,7 @@ class Faults:
     has_sensor_noise: bool = False
     turn_deg: float = 0.0
     shift_m: float = 0.0
+    focal_factors: tuple[float, ...] = (1.0,)
     exposure_gains: tuple[float, ...] = (1.0,)
     has_depth: bool = True
     is_depth_in_every_view: bool = True
@@ -189,8 +191,15 @@ def capture_of(
         depth = measured if has_depth else None
         name = names[index] if names else f"view_{index:02d}"
         stated = _misplaced(camera, scene, faults, rng)
+        stated = _refocused(stated, faults.focal_factors[index % len(faults.focal_factors)])
         views.append(View(name, image_srgb, rendered.alpha, "alpha", depth, stated))
     return Capture(tuple(views), "analytic", "z", True, "given")
+
+
+def _refocused(camera: Camera, factor: float) -> Camera:
+    lens = camera.intrinsics
+    lens = replace(lens, focal_x_px=factor * lens.focal_x_px, focal_y_px=factor * lens.focal_y_px)
+    return replace(camera, intrinsics=lens)
 
 
 def _is_unmeasured(scene: Scene, camera: Camera, rendered: Rendered, radius: float) -> npt.NDArray[np.bool_]:

@@ -13,20 +13,23 @@ from recon.cameras.rig_state import LOCAL_COUNT, RigState
 ROTATION, TRANSLATION, SCALE, OFFSET = slice(0, 3), slice(3, 6), slice(6, 7), slice(10, 11)
 """Unknowns that every view has for itself: where they lie in its step."""
 FOCAL, PRINCIPAL = slice(7, 8), slice(8, 10)
-"""Unknowns that all views share."""
+"""Unknowns of lenses, which views usually share."""
 
 
-def free_unknowns(count: int, *parts: slice, common_scale: bool = False) -> Float[Tensor, "u p"]:
+def free_unknowns(
+    count: int, *parts: slice, common_scale: bool = False, common_lens: bool = True
+) -> Float[Tensor, "u p"]:
     """Basis of the steps that a refinement may take.
 
     Args:
         count: Number of views.
         parts: Any of the constants above.
         common_scale: All views also share one depth scale (instead of SCALE, one for each).
+        common_lens: All views share FOCAL and PRINCIPAL, if these may change; otherwise every view has its own.
     """
     per_view, shared = torch.zeros(LOCAL_COUNT, dtype=torch.float64), torch.zeros(LOCAL_COUNT, dtype=torch.float64)
     for part in parts:
-        (shared if part in (FOCAL, PRINCIPAL) else per_view)[part] = 1
+        (shared if common_lens and part in (FOCAL, PRINCIPAL) else per_view)[part] = 1
     if common_scale:
         shared[SCALE] = 1
     own = torch.diag(per_view.repeat(count))[:, per_view.repeat(count) > 0]

@@ -22,6 +22,7 @@ FAULTS = {
     "noise": scenes.Faults(has_sensor_noise=True),
     "pose": scenes.Faults(turn_deg=2.0, shift_m=0.005),
     "noise+pose": scenes.Faults(has_sensor_noise=True, turn_deg=2.0, shift_m=0.005),
+    "focal": scenes.Faults(focal_factors=(1.02,)),
     "exposure": scenes.Faults(exposure_gains=(1.0, 0.8, 1.25, 0.9, 1.1, 0.7)),
     "8-bit": scenes.Faults(depth_codes=255),
     "holes": scenes.Faults(unmeasured_radius=0.15),
