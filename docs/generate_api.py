@@ -108,16 +108,26 @@ def _type_name(kind: object) -> str:
 
 
 def settings_section() -> str:
-    """Every setting with its default; the words are those of job.toml."""
-    notes = field_notes(recon.Settings)
-    rows = []
-    for name, field in recon.Settings.model_fields.items():
-        is_group = isinstance(field.default, BaseModel)
-        default = "its own fields" if is_group else f"`{field.default!r}`"
-        kind = f"`{type(field.default).__name__}`" if is_group else describe_type(field.annotation)
+    """Every setting with its default, groups in tables of their own; the words are those of job.toml."""
+    introduction = f"## recon.Settings\n\n{inspect.getdoc(recon.Settings)}  Unknown names are errors.\n"
+    return "\n".join([introduction, *_settings_tables(recon.Settings, "")])
+
+
+def _settings_tables(group: type[BaseModel], path: str) -> Iterator[str]:
+    notes = field_notes(group)
+    rows, inner = [], []
+    for name, field in group.model_fields.items():
+        value = field.default
+        is_group = isinstance(value, BaseModel)
+        default = "its own fields, below" if is_group else f"`{value!r}`"
+        kind = f"`{type(value).__name__}`" if is_group else describe_type(field.annotation)
         rows.append(f"| `{name}` | {kind} | {default} | {notes.get(name, '')} |")
-    table = "| Field | Type | Default | Meaning |\n| --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"
-    return f"## recon.Settings\n\n{inspect.getdoc(recon.Settings)}  Unknown names are errors.\n\n{table}"
+        if is_group:
+            title = f"{path}{name}"
+            inner.append(f"### [{title}]\n\n{inspect.getdoc(type(value))}\n")
+            inner.extend(_settings_tables(type(value), f"{title}."))
+    yield "| Field | Type | Default | Meaning |\n| --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"
+    yield from inner
 
 
 def page() -> str:

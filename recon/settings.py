@@ -51,7 +51,8 @@ class OptimiseSettings(Group):
     """Steps at most; it stops early on convergence.  None: up to 10, with faces added where clean depth asks for
     them."""
     refine_cameras: Literal["auto", "on", "off"] = "auto"
-    """Whether cameras that the folder states are refined first; auto: where they disagree with the depths."""
+    """Whether cameras that the folder states are refined first, focal lengths included; auto: where they disagree with
+    the depths."""
 
 
 class NvdiffrecSettings(Group):
