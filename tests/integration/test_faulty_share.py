@@ -42,7 +42,7 @@ def run_under(share: ServedShare, mount: MountedShare, faults: list[Fault]) -> l
         mount.arm(fault)
         draft.rename(mount.backing / "inbox" / name)
         result = mount.backing / f"done/{name}/result.json"
-        share.until(lambda: result.exists() and not share.store.active(), 30)  # noqa: B023
+        share.until(lambda: result.exists() and not share.store.active())  # noqa: B023
         mount.arm(Fault())
         dropped.append(name)
     return dropped

@@ -141,7 +141,7 @@ def test_harm_is_refused_and_others_are_served(tmp_path: Path, spoil: Callable[[
         before_bytes = peak_memory_bytes()
         draft.rename(share.config.inbox / "harm")
         fakes.write_job(share.config.inbox / "good")
-        share.until((share.config.failed / "harm/error.json").exists, 40)
+        share.until((share.config.failed / "harm/error.json").exists)
         error = json.loads((share.config.failed / "harm/error.json").read_text())
         assert error["code"] == code
         assert error["suggestion"]

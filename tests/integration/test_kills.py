@@ -10,7 +10,7 @@ import pytest
 import fakes
 from audit import Tally
 from daemon.failpoints import FAILPOINTS, STEPS
-from served import DaemonProcess, drop, jobs_on_record, make_config, wait_until
+from served import PATIENCE_S, DaemonProcess, drop, jobs_on_record, make_config, wait_until
 
 FASTER: dict[str, object] = {"settle_s": 0.05}
 
@@ -30,13 +30,13 @@ def test_a_kill_of_the_daemon_at_any_step_loses_and_doubles_nothing(
     killed = DaemonProcess(tmp_path, {"MESHDROP_FAILPOINT": failpoint}, intake=FASTER)
     drop(tmp_path, failpoint)
     try:
-        assert killed.wait(30) == -9, "the failpoint was never reached"
+        assert killed.wait(PATIENCE_S) == -9, "the failpoint was never reached"
     finally:
         killed.kill()
     restarted = DaemonProcess(tmp_path, intake=FASTER)
     try:
         done = tmp_path / "share/done/shoe"
-        assert wait_until(lambda: (done / "result.json").exists() and _all_ended(tmp_path), 30)
+        assert wait_until(lambda: (done / "result.json").exists() and _all_ended(tmp_path))
     finally:
         restarted.stop()
     assert _outcomes(tmp_path) == [done]
@@ -63,7 +63,7 @@ def test_a_kill_of_the_worker_costs_attempts_and_ends_once(tmp_path: Path, when:
     drop(tmp_path, "")
     try:
         error = tmp_path / "share/failed/shoe/error.json"
-        assert wait_until(lambda: error.exists() and _all_ended(tmp_path), 30)
+        assert wait_until(lambda: error.exists() and _all_ended(tmp_path))
     finally:
         daemon.stop()
     content = json.loads(error.read_text())
@@ -80,13 +80,13 @@ def test_a_job_interrupted_too_often_fails(tmp_path: Path) -> None:
         daemon = DaemonProcess(tmp_path, intake=FASTER)
         try:
             assert wait_until((tmp_path / "state/health.json").exists)
-            assert wait_until(partial(_is_running, tmp_path, attempt), 30)
+            assert wait_until(partial(_is_running, tmp_path, attempt))
         finally:
             daemon.kill()
     daemon = DaemonProcess(tmp_path, intake=FASTER)
     try:
         error = tmp_path / "share/failed/shoe/error.json"
-        assert wait_until(error.exists, 30)
+        assert wait_until(error.exists)
     finally:
         daemon.stop()
     assert json.loads(error.read_text())["code"] == "JOB_INTERRUPTED"
@@ -107,7 +107,7 @@ def test_a_clean_stop_costs_no_attempt(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path, intake=FASTER)
     try:
         result = tmp_path / "share/done/shoe/result.json"
-        assert wait_until(lambda: result.exists() and _all_ended(tmp_path), 30)
+        assert wait_until(lambda: result.exists() and _all_ended(tmp_path))
     finally:
         daemon.stop()
     assert json.loads(result.read_text())["attempts"] == 1
@@ -117,11 +117,11 @@ def test_the_same_name_dropped_after_a_kill_is_another_job(tmp_path: Path) -> No
     """Killed between the move and its record, with a new folder of the same name dropped: both come back."""
     killed = DaemonProcess(tmp_path, {"MESHDROP_FAILPOINT": "before:publish-recorded"}, intake=FASTER)
     drop(tmp_path, "")
-    assert killed.wait(30) == -9
+    assert killed.wait(PATIENCE_S) == -9
     drop(tmp_path, "")
     daemon = DaemonProcess(tmp_path, intake=FASTER)
     try:
-        assert wait_until(lambda: len(_outcomes(tmp_path)) == 2 and _all_ended(tmp_path), 30)
+        assert wait_until(lambda: len(_outcomes(tmp_path)) == 2 and _all_ended(tmp_path))
     finally:
         daemon.stop()
     assert [folder.name for folder in _outcomes(tmp_path)] == ["shoe", "shoe~2"]

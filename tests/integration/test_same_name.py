@@ -61,7 +61,7 @@ def file_system(folder: Path) -> str:
 
 def assert_second_came_back(share: ServedShare, first: str, tally: Tally) -> None:
     """The first job is withdrawn; the one outcome is that of the second folder's pictures."""
-    share.until(lambda: (share.config.done / "shoe/result.json").exists() and not share.store.active(), 30)
+    share.until(lambda: (share.config.done / "shoe/result.json").exists() and not share.store.active())
     result = json.loads((share.config.done / "shoe/result.json").read_text())
     assert result["input"]["files"]["view_00.png"] == hashlib.sha256(fakes.png(grey=SECOND_GREY)).hexdigest()
     assert result["job_id"] != first

@@ -18,7 +18,7 @@ import fakes
 import make_capture
 from daemon.share import create_share
 from sandbox import NOT_TRIED, SHARE, STATE, TRIED, UID, command_in_sandbox, directives, value_of
-from served import wait_until
+from served import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.needs("root", "bwrap", "systemd-analyze")
 
@@ -117,7 +117,7 @@ class ServiceSocket:
 
     def next(self) -> dict[str, str]:
         """The next message; fails after a minute without one."""
-        return self._messages.get(timeout=60)
+        return self._messages.get(timeout=PATIENCE_S)
 
     def drain(self) -> int:
         """How many messages have come that nobody has looked at; they are thrown away."""
@@ -172,7 +172,7 @@ def test_a_job_runs_in_the_sandbox(places: tuple[Path, Path], tmp_path: Path) ->
         assert health["workers"][0]["probe"]["error"] == ""
         assert health["models"]["nvdiffrec"]["min_gpu_memory_bytes"] == 12 * 2**30
         os.kill(daemon_pid(service.pid), signal.SIGTERM)
-        assert service.wait(30) == 0
+        assert service.wait(PATIENCE_S) == 0
     finally:
         service.kill()
 
@@ -205,7 +205,7 @@ def test_systemd_hears_the_loop(places: tuple[Path, Path], tmp_path: Path) -> No
         messages = []
         while "STOPPING" not in (message := heard.next()):
             messages.append(message)
-        assert service.wait(30) == 0
+        assert service.wait(PATIENCE_S) == 0
         assert all("WATCHDOG" in message for message in messages)
     finally:
         service.kill()

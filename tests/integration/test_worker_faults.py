@@ -13,7 +13,7 @@ from served import DaemonProcess, ServedShare, jobs_on_record, make_config, serv
 
 
 def _failed_with(share: ServedShare, name: str) -> dict[str, object]:
-    share.until(lambda: (share.config.failed / name).exists() and not share.store.active(), 40)
+    share.until(lambda: (share.config.failed / name).exists() and not share.store.active())
     data = json.loads((share.config.failed / name / "error.json").read_text())
     assert isinstance(data, dict)
     return data
@@ -136,7 +136,7 @@ def test_a_killed_daemon_takes_its_worker_along(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path)
     health = tmp_path / "state/health.json"
     assert wait_until(health.exists)
-    assert wait_until(lambda: [job.state for job in jobs_on_record(tmp_path / "state")] == ["running"], 30)
+    assert wait_until(lambda: [job.state for job in jobs_on_record(tmp_path / "state")] == ["running"])
     assert wait_until(lambda: json.loads(health.read_text())["workers"][0]["job_id"])
     worker = json.loads(health.read_text())["workers"][0]["pid"]
     assert Path(f"/proc/{worker}").exists()
