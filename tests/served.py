@@ -191,6 +191,19 @@ def wait_until(is_true: Callable[[], object], timeout_s: float = PATIENCE_S) -> 
     return True
 
 
+def process_state(pid: int) -> str:
+    """The kernel's letter: R and S for one that works or waits, T for one that is halted, Z for a zombie; X if gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # the latter where it goes between opening and reading
+        return "X"
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process is there and has not ended."""
+    return process_state(pid) not in {"Z", "X"}
+
+
 def drop(base: Path, failpoint: str = "") -> None:
     """Drop a job named shoe that passes the failpoint: most are passed by any folder."""
     config = make_config(base)
