@@ -65,9 +65,13 @@ class Terminal:
     def until(self, is_true: Callable[[str], bool], turn: Callable[[], None], timeout_s: float = PATIENCE_S) -> None:
         """Let something else go on until the screen shows what is waited for."""
         deadline_s = time.monotonic() + timeout_s
-        while not is_true(plain(self.screen)):
-            assert time.monotonic() < deadline_s, self.screen
-            turn()
+        try:
+            while not is_true(plain(self.screen)):
+                assert time.monotonic() < deadline_s, self.screen
+                turn()
+        except BaseException:
+            self._process.kill()  # a command that watches would go on for ever
+            raise
 
     def press(self, keys: bytes) -> None:
         """Type."""
@@ -75,7 +79,11 @@ class Terminal:
 
     def end(self, timeout_s: float = PATIENCE_S) -> int:
         """Wait for the command's end; its exit code."""
-        code = self._process.wait(timeout_s)
+        try:
+            code = self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
         self._reader.join(timeout_s)
         os.close(self._master)
         return code
