@@ -74,19 +74,22 @@ def assert_second_came_back(share: ServedShare, first: str, tally: Tally) -> Non
 def test_while_it_waits_for_a_worker(disk: Path, tally: Tally) -> None:
     """The copy of the first folder that lies ready is not run for the second."""
     with served(disk, disk={"min_free_bytes": 0}) as share:
-        fakes.write_job(share.config.inbox / "busy", {"work_s": 1.5})
+        fakes.write_job(share.config.inbox / "busy", {"until": str(disk / "replaced")})
         share.until(lambda: share.states().get("busy") == "running")
         folder = write(share.config.inbox / "shoe", FIRST_GREY)
         share.until(lambda: share.states().get("shoe") == "queued" and share.job("shoe").input_sha256)
         first = share.job("shoe").job_id
         replace(folder)
+        share.until(lambda: share.job("shoe").job_id != first)
+        (disk / "replaced").touch()
         assert_second_came_back(share, first, tally)
+        assert [job.attempts for job in share.store.recent(10) if job.job_id == first] == [0]
 
 
 def test_while_it_runs(disk: Path, tally: Tally) -> None:
     """The run of the first folder is stopped, and the second is a job of its own."""
     with served(disk, disk={"min_free_bytes": 0}) as share:
-        folder = write(share.config.inbox / "shoe", FIRST_GREY, {"work_s": 60})
+        folder = write(share.config.inbox / "shoe", FIRST_GREY, {"work_s": 600})
         share.until(lambda: share.states().get("shoe") == "running")
         first = share.job("shoe").job_id
         replace(folder)
@@ -114,9 +117,10 @@ def test_while_its_results_are_put_on_the_share(
                 write(folder, SECOND_GREY)
 
         monkeypatch.setattr(failpoints, "hit", exchange)
-        write(folder, FIRST_GREY, {"work_s": 0.5})
+        write(folder, FIRST_GREY, {"until": str(disk / "seen")})
         share.until(lambda: share.states().get("shoe") == "running")
         first = share.job("shoe").job_id
+        (disk / "seen").touch()
         assert_second_came_back(share, first, tally)
         assert not moments
 
@@ -124,12 +128,13 @@ def test_while_its_results_are_put_on_the_share(
 def test_without_a_status_file_the_files_tell(disk: Path, tally: Tally) -> None:
     """A mirror that removes what its source lacks takes status.json away: the job goes on as the same one."""
     with served(disk, disk={"min_free_bytes": 0}) as share:
-        folder = write(share.config.inbox / "shoe", SECOND_GREY, {"work_s": 1.0})
+        folder = write(share.config.inbox / "shoe", SECOND_GREY, {"until": str(disk / "taken away")})
         share.until(lambda: share.states().get("shoe") == "running")
         first = share.job("shoe").job_id
         for _ in range(5):
             (folder / "status.json").unlink(missing_ok=True)
             share.for_s(0.1)
+        (disk / "taken away").touch()
         share.until(lambda: (share.config.done / "shoe/result.json").exists() and not share.store.active())
         assert share.job("shoe").job_id == first
         assert share.job("shoe").attempts == 1
