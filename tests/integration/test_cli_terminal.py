@@ -33,7 +33,7 @@ def share(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedShare]:
         for name in (EVIL, LONG):
             fakes.write_job(running.config.inbox / name)
         fakes.write_job(running.config.inbox / "bad", {"raise": "ObjectNotFound", "file": EVIL})
-        running.until(lambda: len(running.store.recent(9)) == 3, 60)
+        running.until(lambda: len(running.store.recent(9)) == 3)
         fakes.write_job(running.config.inbox / "at work", {"work_s": 600})
         running.until(lambda: running.store.counts().get("running") == 1)
         fakes.write_job(running.config.inbox / f"next {EVIL}")
