@@ -50,8 +50,28 @@ def replace(folder: Path) -> None:
     """Delete the first folder and drop the second in its place."""
     inode, is_reused = folder.stat().st_ino, file_system(folder) == "ext2/ext3"
     shutil.rmtree(folder)
+    fillers = take_lower_numbers(folder.parent, inode) if is_reused else []
     write(folder, SECOND_GREY)
+    for filler in fillers:
+        filler.unlink()
     assert not is_reused or folder.stat().st_ino == inode, "ext4 gives the number to the next folder"
+
+
+def take_lower_numbers(inbox: Path, inode: int) -> list[Path]:
+    """Make this the lowest free number, which ext4 gives next: files that were written anew have left others below.
+
+    Returns:
+        Hidden files, which no scan sees, with the numbers below.
+    """
+    fillers = []
+    for number in range(1_000):
+        filler = inbox / f".filler{number}"
+        filler.touch()
+        if filler.stat().st_ino >= inode:
+            filler.unlink()
+            return fillers
+        fillers.append(filler)
+    raise AssertionError("too many numbers are free")
 
 
 def file_system(folder: Path) -> str:
