@@ -122,9 +122,10 @@ def test_an_outage_of_the_server_loses_nothing(server: SshServer, tmp_path: Path
     """While the server is away jobs keep their state and the share is offline; then all are finished once."""
     with served(tmp_path, intake=QUICK) as share:
         (fakes.write_job(server.exported / "inbox/waiting") / "view_05.png").unlink()
-        fakes.write_job(server.exported / "inbox/running", {"work_s": 1.0})
+        fakes.write_job(server.exported / "inbox/running", {"until": str(tmp_path / "stopped")})
         share.until(lambda: share.states() == {"waiting": "waiting", "running": "running"})
         server.stop()
+        (tmp_path / "stopped").touch()
         share.until(lambda: share.supervisor.board.offline_reason)
         fakes.write_job(server.exported / "inbox/meanwhile")
         (server.exported / "inbox/waiting/view_05.png").write_bytes(fakes.png())
