@@ -111,6 +111,6 @@ def _misbehave(behave: dict[str, object], output_dir: Path, progress: Callable[[
         (output_dir / "preview.png").write_bytes(png(64, 64))
         progress(ProgressUpdate("nvdiffrec", "geometry", 0.3, output_dir / "preview.png"))
     deadline_s = time.monotonic() + float(str(behave.get("work_s", 0.0)))
-    while time.monotonic() < deadline_s:
+    while time.monotonic() < deadline_s or ("until" in behave and not Path(str(behave["until"])).exists()):
         progress(ProgressUpdate("nvdiffrec", "optimise", 0.5))
         time.sleep(0.01)

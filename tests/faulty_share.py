@@ -192,7 +192,7 @@ class MountedShare:
         log_file = self._fault_file.with_name("fuse.log")
         with log_file.open("ab") as log:
             self._process = subprocess.Popen(command, stderr=log)
-        deadline_s = time.monotonic() + 10
+        deadline_s = time.monotonic() + 60
         while not os.path.ismount(self.mount):
             assert self._process.poll() is None, log_file.read_text()
             assert time.monotonic() < deadline_s, "not mounted"

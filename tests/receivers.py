@@ -11,7 +11,7 @@ from email.parser import BytesParser
 
 from aiosmtpd.controller import Controller
 
-from served import free_port
+from served import PATIENCE_S, free_port
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ def mail_receiver() -> Iterator[tuple[int, list[Message]]]:
     """The port of a mail server and what it received."""
     mailbox = _Mailbox()
     port = free_port()
-    controller = Controller(mailbox, hostname="127.0.0.1", port=port)
+    # The class allows itself five seconds to start, which a busy machine may take.
+    controller = Controller(mailbox, hostname="127.0.0.1", port=port, ready_timeout=PATIENCE_S)
     controller.start()
     try:
         yield port, mailbox.mails

@@ -1,5 +1,6 @@
 """A share with its daemon for tests: in this process, turned by hand, or as a real process that may be killed."""
 
+import itertools
 import json
 import logging
 import multiprocessing
@@ -10,7 +11,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ QUICK_INTAKE: dict[str, object] = {
     "incomplete_after_s": 0.8,
 }
 QUICK_WORKER: dict[str, object] = {"entry": "fakes:reconstruct", "preload": [], "cancel_grace_s": 0.5}
+
+PATIENCE_S = 60.0
+"""For how long a test waits for what must come to pass; long, because a busy machine is slow and waiting for what does
+come costs nothing."""
 
 TESTS = Path(__file__).parent
 _forkserver = multiprocessing.get_context("forkserver")
@@ -58,7 +63,7 @@ class ServedShare:
         self.supervisor = Supervisor(config, self.store)
         self.supervisor.recover()
 
-    def until(self, is_true: Callable[[], object], timeout_s: float = 20.0) -> None:
+    def until(self, is_true: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
         """Turn the loop until the condition holds; fail the test after the timeout."""
         deadline_s = time.monotonic() + timeout_s
         while not is_true():
@@ -172,11 +177,11 @@ class DaemonProcess:
         """As systemd would, once it serves."""
         assert wait_until(self._serves), "the daemon never served"
         self._process.terminate()
-        self._process.join(20)
+        self._process.join(PATIENCE_S)
         assert self._process.exitcode == 0
 
 
-def wait_until(is_true: Callable[[], object], timeout_s: float = 20.0) -> bool:
+def wait_until(is_true: Callable[[], object], timeout_s: float = PATIENCE_S) -> bool:
     """Poll a condition."""
     deadline_s = time.monotonic() + timeout_s
     while not is_true():
@@ -184,6 +189,19 @@ def wait_until(is_true: Callable[[], object], timeout_s: float = 20.0) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def process_state(pid: int) -> str:
+    """The kernel's letter: R and S for one that works or waits, T for one that is halted, Z for a zombie; X if gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # the latter where it goes between opening and reading
+        return "X"
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process is there and has not ended."""
+    return process_state(pid) not in {"Z", "X"}
 
 
 def drop(base: Path, failpoint: str = "") -> None:
@@ -201,11 +219,27 @@ def drop(base: Path, failpoint: str = "") -> None:
         fakes.write_job(base / "shoe").rename(config.inbox / "shoe")
 
 
+def _ports_of_this_process() -> Iterator[int]:
+    """A thousand ports, over and over, that no other process of pytest-xdist takes.
+
+    The system gives ports from 32768 on to everybody who asks for any, so that one of those may be gone between its
+    choice and its use.  Where to begin depends on the process, for the sake of other test runs on this machine.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first, start = 10_000 + 1_000 * (worker % 22), os.getpid() % 1_000
+    return itertools.cycle([first + (start + step) % 1_000 for step in range(1_000)])
+
+
+_ports = _ports_of_this_process()
+
+
 def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of the loopback that nobody listens on and no other test is given."""
+    for port in itertools.islice(_ports, 1_000):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def jobs_on_record(config_state: Path, limit: int = 1000) -> list[Job]:

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Mapping
 from fcntl import ioctl
 
+from served import PATIENCE_S
+
 ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])")
 MESHDROP = (sys.executable, "-m", "daemon")
 
@@ -60,20 +62,28 @@ class Terminal:
                 return
             self.screen += block.decode("utf-8", "replace")
 
-    def until(self, is_true: Callable[[str], bool], turn: Callable[[], None], timeout_s: float = 30.0) -> None:
+    def until(self, is_true: Callable[[str], bool], turn: Callable[[], None], timeout_s: float = PATIENCE_S) -> None:
         """Let something else go on until the screen shows what is waited for."""
         deadline_s = time.monotonic() + timeout_s
-        while not is_true(plain(self.screen)):
-            assert time.monotonic() < deadline_s, self.screen
-            turn()
+        try:
+            while not is_true(plain(self.screen)):
+                assert time.monotonic() < deadline_s, self.screen
+                turn()
+        except BaseException:
+            self._process.kill()  # a command that watches would go on for ever
+            raise
 
     def press(self, keys: bytes) -> None:
         """Type."""
         os.write(self._master, keys)
 
-    def end(self, timeout_s: float = 60.0) -> int:
+    def end(self, timeout_s: float = PATIENCE_S) -> int:
         """Wait for the command's end; its exit code."""
-        code = self._process.wait(timeout_s)
-        self._reader.join(5)
+        try:
+            code = self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+        self._reader.join(timeout_s)
         os.close(self._master)
         return code

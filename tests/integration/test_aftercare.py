@@ -35,7 +35,8 @@ def mailbox() -> Iterator[str]:
     Inbox.messages.clear()
     server = http.server.HTTPServer(("127.0.0.1", 0), Inbox)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"json://127.0.0.1:{server.server_address[1]}/"
+    # Apprise takes a receiver for dead after four seconds, and would tell one that is only slow a second time.
+    yield f"json://127.0.0.1:{server.server_address[1]}/?cto=30&rto=30"
     server.shutdown()
     server.server_close()
 
@@ -49,7 +50,7 @@ def test_people_are_told(tmp_path: Path, mailbox: str) -> None:
         asking = fakes.write_job(share.config.inbox / "asking")
         (asking / "job.toml").write_text('notify = ["studio", "http://evil.example"]\n')
         share.until(lambda: set(share.states().values()) <= {"done", "failed"} and len(share.states()) == 3)
-        assert wait_until(lambda: len(Inbox.messages) == 2, 30)
+        assert wait_until(lambda: len(Inbox.messages) == 2)
     titles = {str(message["title"]) for message in Inbox.messages}
     assert titles == {"Meshdrop: bad\\x1b[1m failed", "Meshdrop: asking done"}
 

@@ -33,7 +33,7 @@ def share(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedShare]:
         for name in (EVIL, LONG):
             fakes.write_job(running.config.inbox / name)
         fakes.write_job(running.config.inbox / "bad", {"raise": "ObjectNotFound", "file": EVIL})
-        running.until(lambda: len(running.store.recent(9)) == 3, 60)
+        running.until(lambda: len(running.store.recent(9)) == 3)
         fakes.write_job(running.config.inbox / "at work", {"work_s": 600})
         running.until(lambda: running.store.counts().get("running") == 1)
         fakes.write_job(running.config.inbox / f"next {EVIL}")
@@ -100,20 +100,25 @@ def test_watch_follows_in_place(share: ServedShare, environment: dict[str, str])
     terminal.press(b"\x03")
     assert terminal.end() == ExitCode.OK
     assert "Traceback" not in terminal.screen
+    # What is still to be said of this folder would be news to the next test.
+    said = share.config.inbox / "latecomer/status.json"
+    share.until(lambda: said.exists() and "Waiting for" in said.read_text("utf-8"))
 
 
 def test_watch_in_a_pipe_tells_changes(share: ServedShare, environment: dict[str, str]) -> None:
     """A job that comes is one more line; what stays as it is is not repeated."""
     command = [*MESHDROP, "status", "--watch", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**environment, "PATH": ""}) as watcher:
-        assert watcher.stdout is not None
-        known = [json.loads(watcher.stdout.readline())["name"] for _ in range(5)]
-        (share.config.inbox / "newcomer").mkdir()
-        share.until(lambda: share.states().get("newcomer") == "waiting")
-        news = [json.loads(watcher.stdout.readline())]
-        while news[-1]["name"] != "newcomer":
-            news.append(json.loads(watcher.stdout.readline()))
-        watcher.terminate()
+        try:
+            assert watcher.stdout is not None
+            known = [json.loads(watcher.stdout.readline())["name"] for _ in share.states()]
+            (share.config.inbox / "newcomer").mkdir()
+            share.until(lambda: share.states().get("newcomer") == "waiting")
+            news = [json.loads(watcher.stdout.readline())]
+            while news[-1]["name"] != "newcomer":
+                news.append(json.loads(watcher.stdout.readline()))
+        finally:
+            watcher.terminate()  # also where the test fails: leaving the block waits for its end
     assert "newcomer" not in known
     assert news[-1]["state"] == "waiting"
     assert len(news) <= 2  # nothing but what the daemon had to say of the others meanwhile

@@ -42,7 +42,7 @@ def run_under(share: ServedShare, mount: MountedShare, faults: list[Fault]) -> l
         mount.arm(fault)
         draft.rename(mount.backing / "inbox" / name)
         result = mount.backing / f"done/{name}/result.json"
-        share.until(lambda: result.exists() and not share.store.active(), 30)  # noqa: B023
+        share.until(lambda: result.exists() and not share.store.active())  # noqa: B023
         mount.arm(Fault())
         dropped.append(name)
     return dropped
@@ -93,9 +93,10 @@ def test_a_half_done_call_is_neither_lost_nor_repeated(
 def test_a_remount_loses_nothing(tmp_path: Path, tally: Tally) -> None:
     """While the mount is away jobs keep their state; dropped meanwhile or before, all come back."""
     with mounted(tmp_path) as mount, served(tmp_path) as share:
-        fakes.write_job(mount.backing / "inbox/before", {"work_s": 0.5})
+        fakes.write_job(mount.backing / "inbox/before", {"until": str(tmp_path / "away")})
         share.until(lambda: share.states().get("before") == "running")
         mount.unmount()
+        (tmp_path / "away").touch()
         share.until(lambda: share.supervisor.board.offline_reason)
         fakes.write_job(mount.backing / "inbox/meanwhile")
         share.for_s(1.0)

@@ -30,7 +30,7 @@ def exit_code(share: ServedShare) -> int:
 
 def until_said(share: ServedShare, is_true: Callable[[list[str]], bool]) -> None:
     """Turn the loop until the daemon says so."""
-    share.until(lambda: is_true(problems(share)), 30)
+    share.until(lambda: is_true(problems(share)), 120)
 
 
 @pytest.mark.slow

@@ -141,7 +141,7 @@ def test_harm_is_refused_and_others_are_served(tmp_path: Path, spoil: Callable[[
         before_bytes = peak_memory_bytes()
         draft.rename(share.config.inbox / "harm")
         fakes.write_job(share.config.inbox / "good")
-        share.until((share.config.failed / "harm/error.json").exists, 40)
+        share.until((share.config.failed / "harm/error.json").exists)
         error = json.loads((share.config.failed / "harm/error.json").read_text())
         assert error["code"] == code
         assert error["suggestion"]
@@ -166,9 +166,10 @@ def test_names_stay_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: 
     """A folder's name reaches no shell, and the page, the status file and the log show it without its effect."""
     monkeypatch.chdir(tmp_path)
     with served(tmp_path) as share:
-        folder = fakes.write_job(share.config.inbox / name, {"work_s": 1.2})
-        share.until(lambda: (folder / "status.json").exists() and shows_something(share))
+        folder = fakes.write_job(share.config.inbox / name, {"until": str(tmp_path / "shown")})
+        share.until(lambda: (folder / "status.json").exists() and shows_a_running_job(share))
         page, status = (share.config.root / "status.html").read_text(), (folder / "status.json").read_text()
+        (tmp_path / "shown").touch()
         share.until((share.config.done / name / "result.json").exists)
         result = (share.config.done / name / "result.json").read_text()
     template = (REPOSITORY / "daemon/templates/status.html").read_text()
@@ -177,6 +178,6 @@ def test_names_stay_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: 
     assert not list(tmp_path.rglob("pwned"))
 
 
-def shows_something(share: ServedShare) -> bool:
+def shows_a_running_job(share: ServedShare) -> bool:
     page = share.config.root / "status.html"
-    return page.exists() and "<td>" in page.read_text()
+    return page.exists() and 'class="job"' in page.read_text()

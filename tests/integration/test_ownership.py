@@ -9,7 +9,7 @@ import pytest
 
 import fakes
 from daemon.share import create_share
-from served import TESTS, wait_until
+from served import PATIENCE_S, TESTS, wait_until
 
 pytestmark = [pytest.mark.needs("setpriv")]
 
@@ -38,7 +38,7 @@ def test_the_dropper_may_delete_what_comes_back(tmp_path: Path, outcome: str) ->
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent), *sys.path]),
         "PYTHONDONTWRITEBYTECODE": "1",
-        "MESHDROP_INTAKE__SETTLE_S": "0.2",
+        "MESHDROP_INTAKE__SETTLE_S": "600",  # the dropper says when all is there and open
         "MESHDROP_WORKER__ENTRY": "fakes:reconstruct",
         "MESHDROP_WORKER__PRELOAD": "[]",
     }
@@ -53,11 +53,13 @@ def test_the_dropper_may_delete_what_comes_back(tmp_path: Path, outcome: str) ->
         assert dropped.returncode == 0, dropped.stderr
         opened = as_user(DROPPER_UID, str(GROUP), "chmod", "-R", "g+w", str(root / "inbox/shoe"))
         assert opened.returncode == 0, opened.stderr
+        ready = as_user(DROPPER_UID, str(GROUP), "touch", str(root / "inbox/shoe/READY"))
+        assert ready.returncode == 0, ready.stderr
         outcome_file = back / ("result.json" if outcome == "done" else "error.json")
-        assert wait_until(outcome_file.exists, 40), (tmp_path / "log").read_text()
+        assert wait_until(outcome_file.exists), (tmp_path / "log").read_text()
     finally:
         daemon.terminate()
-        assert daemon.wait(20) == 0
+        assert daemon.wait(PATIENCE_S) == 0
     written = [path for path in [back, *back.rglob("*")] if path.stat().st_uid == DAEMON_UID]
     assert written, "the daemon wrote something"
     assert {path.stat().st_gid for path in written} == {GROUP}

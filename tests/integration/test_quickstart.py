@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from repository import REPOSITORY
-from served import wait_until
+from served import PATIENCE_S, wait_until
 
 TEXT = (REPOSITORY / "docs" / "quickstart.md").read_text("utf-8")
 
@@ -30,7 +30,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(home: Path, command: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+def run(home: Path, command: str, timeout_s: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
     """A line of the page, in the checkout, as the reader would run it."""
     return subprocess.run(
         ["bash", "-c", command], cwd=home / "checkout", env=os.environ | {"HOME": str(home)},
@@ -49,16 +49,18 @@ def test_a_share_of_your_own(home: Path) -> None:
         stderr=(home / "stderr").open("wb"), start_new_session=True,
     )  # fmt: skip
     try:
-        assert wait_until((home / "meshdrop-state/health.json").exists, 60), (home / "stderr").read_text()
+        assert wait_until((home / "meshdrop-state/health.json").exists), (home / "stderr").read_text()
         dropped = run(home, drop)
         assert dropped.returncode == 0, dropped.stderr
         assert watch.endswith(" --watch")
         look = watch.removesuffix(" --watch")
-        assert wait_until(lambda: re.search(r"teapot\t(queued|running)", run(home, look).stdout), 60)
-        assert "teapot" in (home / "meshdrop-share/status.html").read_text()
+        assert wait_until(lambda: re.search(r"teapot\t(queued|running)", run(home, look).stdout))
+        # The page follows the table within seconds.
+        page = home / "meshdrop-share/status.html"
+        assert wait_until(lambda: page.exists() and "teapot" in page.read_text())
     finally:
         os.kill(daemon.pid, signal.SIGINT)
-        assert daemon.wait(60) == 0
+        assert daemon.wait(PATIENCE_S) == 0
 
 
 def test_what_the_daemon_will_think(home: Path) -> None:

@@ -14,6 +14,7 @@ import recon
 import reports
 from browsers import accessibility_issues, requests_of, resize, severe_messages
 from recon.previews.report_html import Failure, write_report_html
+from served import PATIENCE_S
 
 pytestmark = [pytest.mark.needs("chromium", "chromedriver"), pytest.mark.timeout(120)]
 
@@ -44,7 +45,7 @@ def canvas(browser: webdriver.Chrome, pages: Path) -> WebElement:
     resize(browser, 1200, "light")
     severe_messages(browser)  # of earlier pages
     browser.get((pages / "report.html").as_uri())
-    WebDriverWait(browser, 20).until(lambda driver: driver.execute_script(CENTRE_PIXEL)[0][3] == 255)
+    WebDriverWait(browser, PATIENCE_S).until(lambda driver: driver.execute_script(CENTRE_PIXEL)[0][3] == 255)
     return browser.find_element(By.TAG_NAME, "canvas")
 
 
@@ -137,7 +138,7 @@ def test_drawing_goes_on_after_a_lost_context(browser: webdriver.Chrome, canvas:
     loss.loseContext();
     """
     browser.execute_async_script(lose)
-    WebDriverWait(browser, 20).until(lambda driver: driver.execute_script(CENTRE_PIXEL)[0][3] == 255)
+    WebDriverWait(browser, PATIENCE_S).until(lambda driver: driver.execute_script(CENTRE_PIXEL)[0][3] == 255)
     assert picture(browser) == first
 
 
@@ -179,7 +180,7 @@ def test_notebook_shows_the_viewer(browser: webdriver.Chrome, pages: Path, tmp_p
     severe_messages(browser)
     browser.get((tmp_path / "notebook.html").as_uri())
     browser.switch_to.frame(browser.find_element(By.TAG_NAME, "iframe"))
-    WebDriverWait(browser, 20).until(lambda driver: driver.execute_script(CENTRE_PIXEL)[0][3] == 255)
+    WebDriverWait(browser, PATIENCE_S).until(lambda driver: driver.execute_script(CENTRE_PIXEL)[0][3] == 255)
     assert browser.execute_script("return window.origin") == "null"
     browser.switch_to.default_content()
     assert severe_messages(browser) == []

@@ -18,7 +18,7 @@ import fakes
 import make_capture
 from daemon.share import create_share
 from sandbox import NOT_TRIED, SHARE, STATE, TRIED, UID, command_in_sandbox, directives, value_of
-from served import wait_until
+from served import PATIENCE_S, process_state, wait_until
 
 pytestmark = pytest.mark.needs("root", "bwrap", "systemd-analyze")
 
@@ -117,13 +117,14 @@ class ServiceSocket:
 
     def next(self) -> dict[str, str]:
         """The next message; fails after a minute without one."""
-        return self._messages.get(timeout=60)
+        return self._messages.get(timeout=PATIENCE_S)
 
     def drain(self) -> int:
-        """How many messages have come that nobody has looked at; they are thrown away."""
+        """How many messages were sent until now that nobody has looked at; they are thrown away."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
+            own.sendto(b"MARK=1", str(self.path))  # messages stay in order: what was sent before has come before it
         count = 0
-        while not self._messages.empty():
-            self._messages.get()
+        while "MARK" not in self.next():
             count += 1
         return count
 
@@ -172,7 +173,7 @@ def test_a_job_runs_in_the_sandbox(places: tuple[Path, Path], tmp_path: Path) ->
         assert health["workers"][0]["probe"]["error"] == ""
         assert health["models"]["nvdiffrec"]["min_gpu_memory_bytes"] == 12 * 2**30
         os.kill(daemon_pid(service.pid), signal.SIGTERM)
-        assert service.wait(30) == 0
+        assert service.wait(PATIENCE_S) == 0
     finally:
         service.kill()
 
@@ -195,7 +196,7 @@ def test_systemd_hears_the_loop(places: tuple[Path, Path], tmp_path: Path) -> No
         assert heard.next() == {"WATCHDOG": "1", "STATUS": "1 jobs"}
         pid = daemon_pid(service.pid)
         os.kill(pid, signal.SIGSTOP)
-        time.sleep(0.3)
+        assert wait_until(lambda: process_state(pid) == "T")
         heard.drain()
         time.sleep(1.5)
         assert heard.drain() == 0, "something else than the loop keeps systemd quiet"
@@ -205,7 +206,7 @@ def test_systemd_hears_the_loop(places: tuple[Path, Path], tmp_path: Path) -> No
         messages = []
         while "STOPPING" not in (message := heard.next()):
             messages.append(message)
-        assert service.wait(30) == 0
+        assert service.wait(PATIENCE_S) == 0
         assert all("WATCHDOG" in message for message in messages)
     finally:
         service.kill()
@@ -227,6 +228,7 @@ def test_a_loop_that_hangs_is_not_alive(places: tuple[Path, Path], tmp_path: Pat
         "scan = watcher.Watcher.scan\n"
         "def slow_scan(self):\n"
         "    while os.path.exists('/srv/meshdrop/HANG'):\n"
+        "        open('/srv/meshdrop/HANGS', 'w').close()\n"
         "        time.sleep(0.05)\n"
         "    return scan(self)\n"
         "watcher.Watcher.scan = slow_scan\n"
@@ -247,15 +249,16 @@ def test_a_loop_that_hangs_is_not_alive(places: tuple[Path, Path], tmp_path: Pat
     (share / "HANG").touch()
     service = subprocess.Popen(command, stderr=(tmp_path / "daemon.log").open("wb"))
     try:
-        assert wait_until((places[1] / "jobs.sqlite3").exists)
+        assert wait_until((share / "HANGS").exists), (tmp_path / "daemon.log").read_text()
         time.sleep(1.0)
         assert heard.drain() == 0, "ready before the first scan"
         (share / "HANG").unlink()
         assert heard.next() == {"READY": "1"}, (tmp_path / "daemon.log").read_text()
+        (share / "HANGS").unlink()
         # After a scan that took so long the loop pauses; from the next one on it scans as often as it is told.
         assert wait_until(lambda: scan_took_s(places[1]) < 0.5)
         (share / "HANG").touch()
-        time.sleep(1.0)
+        assert wait_until((share / "HANGS").exists)
         heard.drain()
         time.sleep(1.5)
         assert heard.drain() == 0

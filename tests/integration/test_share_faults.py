@@ -49,7 +49,7 @@ def test_a_passing_error_at_any_file_step_only_delays(
     monkeypatch.setenv("MESHDROP_FAILPOINT", f"{failpoint}={error}*2")
     with served(tmp_path) as share:
         fakes.write_job(share.config.inbox / "shoe")
-        share.until(lambda: (share.config.done / "shoe/result.json").exists() and not share.store.active(), 30)
+        share.until(lambda: (share.config.done / "shoe/result.json").exists() and not share.store.active())
         assert failpoints._raised[failpoint] in {1, 2}
         assert share.job("shoe").attempts == 1
         assert os.listdir(share.config.inbox) == os.listdir(share.config.failed) == []
@@ -66,7 +66,7 @@ def test_a_client_that_holds_the_folder_is_waited_for(
     monkeypatch.setenv("MESHDROP_FAILPOINT", f"before:folder-moved={error}*3")
     with served(tmp_path) as share:
         fakes.write_job(share.config.inbox / "shoe")
-        share.until(lambda: (share.config.done / "shoe").exists() and not share.store.active(), 30)
+        share.until(lambda: (share.config.done / "shoe").exists() and not share.store.active())
         tally(share.config, ["shoe"])
 
 
@@ -127,13 +127,13 @@ def test_a_full_disk_at_any_step_delays_and_loses_nothing(small_disk: Path, step
     result = config.done / "shoe/result.json"
     try:
         drop(small_disk, failpoint)
-        assert wait_until(lambda: halted_below(daemon.pid), 30), "the step was never reached"
+        assert wait_until(lambda: halted_below(daemon.pid)), "the step was never reached"
         _fill(small_disk / "ballast")
         resume(daemon.pid)
         time.sleep(0.5)
         assert daemon.exit_status is None
         (small_disk / "ballast").unlink()
-        assert wait_until(lambda: resume(daemon.pid) and result.exists() and has_ended(config.state), 40)
+        assert wait_until(lambda: resume(daemon.pid) and result.exists() and has_ended(config.state))
     finally:
         daemon.stop()
     assert (config.done / "shoe/results/nvdiffrec/mesh.glb").stat().st_size == 1004

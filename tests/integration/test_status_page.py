@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 import fakes
 from browsers import accessibility_issues, requests_of, resize, severe_messages
-from served import ServedShare, served
+from served import PATIENCE_S, ServedShare, served
 
 pytestmark = [pytest.mark.needs("chromium", "chromedriver"), pytest.mark.timeout(120)]
 
@@ -31,7 +32,7 @@ def share(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedShare]:
         for name in (EVIL, LONG, "shoe", "boot"):
             fakes.write_job(running.config.inbox / name)
         fakes.write_job(running.config.inbox / "bad", {"raise": "ObjectNotFound"})
-        running.until(lambda: len(running.store.recent(9)) == 5, 60)
+        running.until(lambda: len(running.store.recent(9)) == 5)
         with sqlite3.connect(running.config.database) as table:  # experience: jobs of this size take 100 to 400 s
             table.execute("UPDATE jobs SET started_at_s = finished_at_s - 100 * (1 + rowid % 4) WHERE state = 'done'")
         fakes.write_job(running.config.inbox / f"run {EVIL}", SLOW)
@@ -41,8 +42,8 @@ def share(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedShare]:
             running.until(lambda count=count: running.store.counts().get("queued") == count)  # type: ignore[misc]
         (running.config.inbox / "empty").mkdir()
         # the three queued jobs have their forecasts only after the experience above was read
-        running.until(lambda: page_of(running).count("<td>in about ") == 3, 60)
-        running.until(lambda: "empty" in page_of(running) and "preview.png" in page_of(running), 60)
+        running.until(lambda: page_of(running).count("<td>in about ") == 3)
+        running.until(lambda: "empty" in page_of(running) and "preview.png" in page_of(running))
         yield running
 
 
@@ -92,7 +93,7 @@ def test_hostile_names_are_text(browser: webdriver.Chrome, page: str, share: Ser
 
 def test_thumbnails_load_and_nothing_else(browser: webdriver.Chrome, page: str, share: ServedShare) -> None:
     """The preview and the results' pictures load, also under hostile names; no other request leaves the page."""
-    WebDriverWait(browser, 20).until(
+    WebDriverWait(browser, PATIENCE_S).until(
         lambda driver: driver.execute_script(
             "return [...document.querySelectorAll('main img')].every((image) => image.naturalWidth === 64)"
         )
@@ -111,17 +112,23 @@ def test_page_renews_itself_until_stopped(browser: webdriver.Chrome, page: str) 
     browser.execute_script("window.mark = 1")
     button.click()
     assert button.get_attribute("aria-pressed") == "false"
-    WebDriverWait(browser, 20).until(lambda driver: driver.execute_script("return window.mark") is None)
+    WebDriverWait(browser, PATIENCE_S).until(lambda driver: driver.execute_script("return window.mark") is None)
     browser.find_element(By.ID, "refresh").click()
     assert browser.current_url.endswith("#stopped")
 
 
 def test_old_page_says_so(browser: webdriver.Chrome, page: str, share: ServedShare, tmp_path: Path) -> None:
     """A page that the daemon wrote ten minutes ago warns that it may have stopped; a fresh one does not."""
+    # Between tests the loop stands still, and the page grows old indeed.
+    before = page_of(share)
+    share.until(lambda: page_of(share) != before)
+    browser.get("about:blank")
+    browser.get(page)
     assert not browser.find_element(By.ID, "old").is_displayed()
     source = page_of(share)
     written_s = float(source.partition('data-written="')[2].partition('"')[0])
-    aged = source.replace(f'data-written="{written_s}"', f'data-written="{written_s - 600}"')
+    aged = source.replace(f'data-written="{written_s}"', f'data-written="{time.time() - 600}"')
+    assert aged != source
     (tmp_path / "old.html").write_text(aged)
     browser.get((tmp_path / "old.html").as_uri() + "#stopped")
     assert "10 minutes old" in browser.find_element(By.ID, "old").text
@@ -143,7 +150,7 @@ def test_queued_jobs_know_their_time(share: ServedShare) -> None:
     assert status["queue_position"] == 2
     low_s, high_s = status["eta_range_s"]
     assert low_s <= status["eta_s"] <= high_s
-    share.until(lambda: status_of(share, "third")["eta_s"] != status["eta_s"], 60)  # it is renewed as time passes
+    share.until(lambda: status_of(share, "third")["eta_s"] != status["eta_s"])  # it is renewed as time passes
 
 
 def status_of(share: ServedShare, name: str) -> dict[str, Any]:

@@ -9,11 +9,11 @@ import pytest
 
 import fakes
 from daemon import filing
-from served import DaemonProcess, ServedShare, jobs_on_record, make_config, served, wait_until
+from served import DaemonProcess, ServedShare, is_alive, jobs_on_record, make_config, served, wait_until
 
 
 def _failed_with(share: ServedShare, name: str) -> dict[str, object]:
-    share.until(lambda: (share.config.failed / name).exists() and not share.store.active(), 40)
+    share.until(lambda: (share.config.failed / name).exists() and not share.store.active())
     data = json.loads((share.config.failed / name / "error.json").read_text())
     assert isinstance(data, dict)
     return data
@@ -136,22 +136,18 @@ def test_a_killed_daemon_takes_its_worker_along(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path)
     health = tmp_path / "state/health.json"
     assert wait_until(health.exists)
-    assert wait_until(lambda: [job.state for job in jobs_on_record(tmp_path / "state")] == ["running"], 30)
+    assert wait_until(lambda: [job.state for job in jobs_on_record(tmp_path / "state")] == ["running"])
     assert wait_until(lambda: json.loads(health.read_text())["workers"][0]["job_id"])
     worker = json.loads(health.read_text())["workers"][0]["pid"]
-    assert Path(f"/proc/{worker}").exists()
+    assert is_alive(worker)
     daemon.kill()
-    assert wait_until(lambda: not Path(f"/proc/{worker}").exists() or _is_zombie(worker), 5)
-
-
-def _is_zombie(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+    assert wait_until(lambda: not is_alive(worker), 5)
 
 
 def test_cancel_latency_is_short_while_a_batch_waits(tmp_path: Path) -> None:
     """Fifty waiting folders do not slow the answer to CANCEL."""
-    with served(tmp_path, intake={"incomplete_after_s": 60.0}) as share:
-        folder = fakes.write_job(share.config.inbox / "shoe", {"work_s": 60})
+    with served(tmp_path, intake={"incomplete_after_s": 600.0}) as share:
+        folder = fakes.write_job(share.config.inbox / "shoe", {"work_s": 600})
         share.until(lambda: share.states().get("shoe") == "running")
         for number in range(50):
             (share.config.inbox / f"empty{number}").mkdir()
