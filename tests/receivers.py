@@ -32,6 +32,10 @@ class HttpReceiver:
     requests: list[Request] = field(default_factory=list)
     delay_s: float = 0.0
 
+    def patient_url(self, user: str = "") -> str:
+        """For Apprise, which otherwise takes a receiver for dead after four seconds and tells it a second time."""
+        return f"json://{user}127.0.0.1:{self.port}/?cto=30&rto=30"
+
 
 @contextmanager
 def http_receiver(answers: list[int] | None = None, delay_s: float = 0.0) -> Iterator[HttpReceiver]:

@@ -34,7 +34,7 @@ def test_a_webhook_is_signed_and_tried_again(tmp_path: Path) -> None:
         with served(tmp_path, notify={"webhooks": hooks}) as share:
             fakes.write_job(share.config.inbox / "shoe", {"raise": "ObjectNotFound"})
             share.until(lambda: (share.config.failed / "shoe").exists() and not share.store.active())
-            assert wait_until(lambda: len(receiver.requests) == 3, 30)
+            assert wait_until(lambda: len(receiver.requests) == 3)
             assert wait_until(lambda: waiting(share.config.state) == 0)
             job_id = share.job("shoe").job_id
     assert {request.path for request in receiver.requests} == {"/hook"}, "a redirect was followed"
@@ -62,7 +62,7 @@ def test_mail_arrives(tmp_path: Path) -> None:
         with served(tmp_path, notify={"targets": {"anna": url}}) as share:
             fakes.write_job(share.config.inbox / "red\x1bshoe")
             share.until(lambda: len(os.listdir(share.config.done)) == 1 and not share.store.active())
-            assert wait_until(lambda: len(mails) == 1, 30)
+            assert wait_until(lambda: len(mails) == 1)
     mail = mails[0]
     assert "anna@studio.example" in mail["To"]
     assert mail["Subject"] == "Meshdrop: red\\x1bshoe done"
@@ -78,13 +78,13 @@ def test_dead_and_slow_receivers_delay_nobody(tmp_path: Path) -> None:
         targets = {
             "dead": f"json://127.0.0.1:{free_port()}/",
             "asleep": f"json://127.0.0.1:{asleep.port}/",
-            "awake": f"json://127.0.0.1:{awake.port}/",
+            "awake": awake.patient_url(),
         }
         with served(tmp_path, notify={"targets": targets}) as share:
             for number in range(8):
                 fakes.write_job(share.config.inbox / f"job{number}")
             share.until(lambda: len(os.listdir(share.config.done)) == 8 and not share.store.active())
-            assert wait_until(lambda: len(awake.requests) == 8, 30)
+            assert wait_until(lambda: len(awake.requests) == 8)
             ended = {job.folder: job.finished_at_s or 0.0 for job in share.store.recent(10)}
             # The last message is heard a moment before its sender, answered, removes it.
             assert wait_until(lambda: waiting(share.config.state) == 16)
@@ -98,12 +98,12 @@ def test_messages_survive_a_restart_of_the_daemon(tmp_path: Path) -> None:
     with served(tmp_path, notify={"targets": {"studio": f"json://127.0.0.1:{free_port()}/"}}) as share:
         fakes.write_job(share.config.inbox / "shoe")
         share.until(lambda: (share.config.done / "shoe").exists() and not share.store.active())
-        assert wait_until(lambda: "not delivered" in (tmp_path / "state/notify.log").read_text(), 30)
+        assert wait_until(lambda: "not delivered" in (tmp_path / "state/notify.log").read_text())
     with http_receiver() as receiver:
-        targets = {"studio": f"json://127.0.0.1:{receiver.port}/"}
+        targets = {"studio": receiver.patient_url()}
         with served(tmp_path, notify={"targets": targets}) as share:
             share.supervisor.turn()
-            assert wait_until(lambda: len(receiver.requests) == 1, 30)
+            assert wait_until(lambda: len(receiver.requests) == 1)
             assert wait_until(lambda: waiting(share.config.state) == 0)
     assert len(receiver.requests) == 1
 
@@ -116,7 +116,7 @@ def test_an_old_message_is_given_up(tmp_path: Path) -> None:
     notifier = Notifier(config, tmp_path)
     notifier.warn("stuck", "title", "body")
     assert waiting(tmp_path) == 1
-    assert wait_until(lambda: waiting(tmp_path) == 0, 30)
+    assert wait_until(lambda: waiting(tmp_path) == 0)
     assert "dead: given up: title" in (tmp_path / "notify.log").read_text()
     notifier.stop()
 
@@ -144,7 +144,7 @@ def test_nothing_is_started_without_receivers(tmp_path: Path) -> None:
 def test_a_stuck_queue_is_told_once(tmp_path: Path) -> None:
     """Jobs wait, the worker's job does not come forward: one message, an unhealthy daemon, and health when it moves."""
     with http_receiver() as receiver:
-        notify = {"targets": {"studio": f"json://127.0.0.1:{receiver.port}/"}, "stuck_after_s": 4.0, "on": ["stuck"]}
+        notify = {"targets": {"studio": receiver.patient_url()}, "stuck_after_s": 4.0, "on": ["stuck"]}
         with served(tmp_path, notify=notify) as share:
             board = share.supervisor.board
             share.until(lambda: share.supervisor.dispatch.executors[0].is_idle)
@@ -152,7 +152,7 @@ def test_a_stuck_queue_is_told_once(tmp_path: Path) -> None:
             share.until(lambda: share.states().get("slow") == "running")
             fakes.write_job(share.config.inbox / "next")
             share.until(lambda: board.health.is_stuck)
-            assert wait_until(lambda: len(receiver.requests) == 1, 30)
+            assert wait_until(lambda: len(receiver.requests) == 1)
             share.for_s(1.0)
             assert len(receiver.requests) == 1
             assert any("does not come forward" in problem for problem in board.health.report("")["problems"])
@@ -174,7 +174,7 @@ def test_secrets_stay_with_the_sender(tmp_path: Path) -> None:
             "MESHDROP_LOG__LEVEL": "debug",
             "MESHDROP_WORKER__ENTRY": "fakes:reconstruct",
             "MESHDROP_WORKER__PRELOAD": "[]",
-            "MESHDROP_NOTIFY__TARGETS": json.dumps({"studio": f"json://anna:hushhush@127.0.0.1:{receiver.port}/"}),
+            "MESHDROP_NOTIFY__TARGETS": json.dumps({"studio": receiver.patient_url("anna:hushhush@")}),
             "MESHDROP_NOTIFY__WEBHOOKS": json.dumps(
                 {"farm": {"url": f"http://127.0.0.1:{free_port()}/", "secret": SECRET}}
             ),
@@ -184,7 +184,7 @@ def test_secrets_stay_with_the_sender(tmp_path: Path) -> None:
         )
         try:
             fakes.write_job(tmp_path / "share/inbox/shoe")
-            assert wait_until(lambda: len(receiver.requests) == 1, 30), (tmp_path / "stderr").read_text()
+            assert wait_until(lambda: len(receiver.requests) == 1), (tmp_path / "stderr").read_text()
             health = json.loads((tmp_path / "state/health.json").read_text())
             worker = Path(f"/proc/{health['workers'][0]['pid']}")
             assert b"MESHDROP_ROOT" in (worker / "environ").read_bytes()
