@@ -204,6 +204,26 @@ def is_alive(pid: int) -> bool:
     return process_state(pid) not in {"Z", "X"}
 
 
+def inbox(share: ServedShare, name: str) -> Path:
+    """Where a folder of this name is dropped."""
+    return share.config.inbox / name
+
+
+def error_of(share: ServedShare, name: str) -> dict[str, object]:
+    """What error.json says of a failed job."""
+    data = json.loads((share.config.failed / name / "error.json").read_text())
+    assert isinstance(data, dict)
+    return data
+
+
+def status_in(folder: Path) -> dict[str, Any]:
+    """What status.json says of a folder; nothing before it is written."""
+    try:
+        return dict(json.loads((folder / "status.json").read_text()))
+    except FileNotFoundError:
+        return {}
+
+
 def drop(base: Path, failpoint: str = "") -> None:
     """Drop a job named shoe that passes the failpoint: most are passed by any folder."""
     config = make_config(base)

@@ -1,6 +1,8 @@
 """The in-repository stand-in of the ReconViaGen checkout, its weights, and the faults that weights can have."""
 
 import json
+import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -81,3 +83,21 @@ def settings_for(weights: Path, /, **installation: object) -> Settings:
             ),
         }
     )
+
+
+class Surroundings:
+    """What upstream changes and nobody else may notice."""
+
+    def __init__(self) -> None:
+        self.path, self.environment, self.folder = list(sys.path), dict(os.environ), Path.cwd()
+        self.hub = (torch.hub.load, torch.hub.load_state_dict_from_url)
+        self.random = torch.random.get_rng_state()
+
+    def assert_untouched(self) -> None:
+        assert sys.path == self.path
+        assert dict(os.environ) == self.environment
+        assert Path.cwd() == self.folder
+        assert (torch.hub.load, torch.hub.load_state_dict_from_url) == self.hub
+        assert torch.equal(torch.random.get_rng_state(), self.random)
+        names = {"trellis", "wheels", "vggt", "flash_attn", "spconv", "hubconf", "dreamsim", "utils3d", "transformers"}
+        assert not [name for name in sys.modules if name.partition(".")[0] in names]

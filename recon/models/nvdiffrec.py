@@ -23,8 +23,8 @@ PIXELS_PER_FACE = 3
 
 NO_DEPTH = (
     "No view has a depth image: the shape comes from outlines and from where the photographs show one colour. "
-    "Expect errors of 0.1 to 3 % of the object's size, most in hollows that no outline shows; with depth they are 20 "
-    "to 200 times smaller."
+    "Expect errors of 0.1 to 3 % of the object's size, most in hollows that no outline shows; with depth they are 15 "
+    "to 300 times smaller."
 )
 """Measured on analytic solids: docs/performance.md."""
 OUTLINES_ALONE = (

@@ -1,41 +1,17 @@
 """A folder's way through the real daemon with real worker processes and a fake model."""
 
-import html
 import io
 import json
 import os
 import shutil
-import time
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import fakes
 from daemon.jobs import JobState
-from served import ServedShare, is_alive, served, wait_until
-
-CODES_BY_ERROR = {
-    "SizeMismatch": "INPUT_SIZE_MISMATCH",
-    "InvalidDepth": "INPUT_DEPTH_INVALID",
-    "UnsolvedCameras": "CAMERAS_UNSOLVED",
-    "ObjectNotFound": "OBJECT_NOT_FOUND",
-    "ModelUnavailable": "MODEL_UNAVAILABLE",
-    "InvalidWeights": "MODEL_WEIGHTS_INVALID",
-    "Diverged": "MODEL_DIVERGED",
-    "GpuTooSmall": "GPU_TOO_SMALL",
-}
-
-
-def inbox(share: ServedShare, name: str) -> Path:
-    return share.config.inbox / name
-
-
-def error_of(share: ServedShare, name: str) -> dict[str, object]:
-    data = json.loads((share.config.failed / name / "error.json").read_text())
-    assert isinstance(data, dict)
-    return data
+from served import ServedShare, error_of, inbox, served, status_in
 
 
 def test_a_complete_folder_comes_back_with_results(tmp_path: Path) -> None:
@@ -75,8 +51,8 @@ def test_status_tells_what_is_missing_and_how_far(tmp_path: Path) -> None:
         whole = fakes.png(64, 64, 3)
         (folder / "depth_03.png").write_bytes(whole[:-20])
         # The first status may be from before the first look into the folder.
-        share.until(lambda: _status(folder).get("missing") and _status(folder).get("unfinished"))
-        status = _status(folder)
+        share.until(lambda: status_in(folder).get("missing") and status_in(folder).get("unfinished"))
+        status = status_in(folder)
         assert status["state"] == "waiting"
         assert any("depth_05" in name for name in status["missing"])
         assert status["unfinished"][0]["file"] == "depth_03.png"
@@ -84,199 +60,6 @@ def test_status_tells_what_is_missing_and_how_far(tmp_path: Path) -> None:
         (folder / "depth_03.png").write_bytes(whole)
         (folder / "depth_05.png").write_bytes(whole)
         share.until((share.config.done / "shoe").exists)
-
-
-@pytest.mark.parametrize(("error", "code"), sorted(CODES_BY_ERROR.items()))
-def test_reconstruction_errors_reach_the_user(tmp_path: Path, error: str, code: str) -> None:
-    """What the model raises ends in failed/ with its code, a suggestion and all files."""
-    with served(tmp_path) as share:
-        fakes.write_job(inbox(share, "shoe"), {"raise": error, "file": "depth_01.png"})
-        share.until((share.config.failed / "shoe").exists)
-        content = error_of(share, "shoe")
-        assert content["code"] == code
-        assert content["file"] == "depth_01.png"
-        assert content["suggestion"]
-        assert set(fakes.JOB_FILES) <= set(os.listdir(share.config.failed / "shoe"))
-
-
-def _truncated(folder: Path) -> None:
-    (folder / "view_02.png").write_bytes(fakes.png(64, 64)[:-9])
-
-
-def _text(folder: Path) -> None:
-    (folder / "view_02.png").write_text("I am not a picture")
-
-
-def _missing(folder: Path) -> None:
-    (folder / "view_02.png").unlink()
-
-
-def _option(folder: Path) -> None:
-    (folder / "job.toml").write_text("textur_px = 1024\n")
-
-
-def _link(folder: Path) -> None:
-    (folder / "notes.txt").symlink_to("/etc/passwd")
-
-
-def _hard_link(folder: Path) -> None:
-    os.link(folder / "view_00.png", folder / "again.bin")
-
-
-def _pipe(folder: Path) -> None:
-    os.mkfifo(folder / "view_06.png")
-
-
-def _bomb(folder: Path) -> None:
-    (folder / "view_02.png").write_bytes(fakes.png(20000, 20000)[:33] + fakes.png()[33:])
-
-
-def _deep(folder: Path) -> None:
-    (folder / "a/b/c/d/e/f/g").mkdir(parents=True)
-
-
-def _many_views(folder: Path) -> None:
-    for kind in ("view", "depth"):
-        (folder / f"{kind}_06.png").write_bytes(fakes.png())
-
-
-def _manifest(folder: Path) -> None:
-    (folder / "transforms.json").write_text('{"frames": 3}')
-
-
-def _archive(folder: Path) -> None:
-    shutil.rmtree(folder)
-    folder.mkdir()
-    with zipfile.ZipFile(folder / "job.zip", "w") as archive:
-        archive.writestr("../view_00.png", b"x")
-
-
-BAD_FOLDERS = {
-    "INPUT_CORRUPT": _truncated,
-    "INPUT_NOT_AN_IMAGE": _text,
-    "INPUT_INCOMPLETE": _missing,
-    "OPTIONS_INVALID": _option,
-    "INPUT_FORBIDDEN_FILE": _link,
-    "INPUT_FORBIDDEN_FILE ": _hard_link,
-    "INPUT_FORBIDDEN_FILE  ": _pipe,
-    "INPUT_TOO_MANY_PIXELS": _bomb,
-    "INPUT_TOO_LARGE": _deep,
-    "INPUT_VIEW_COUNT": _many_views,
-    "CAMERAS_INVALID": _manifest,
-    "ARCHIVE_INVALID": _archive,
-}
-
-
-@pytest.mark.parametrize("code", BAD_FOLDERS)
-def test_bad_folders_fail_before_any_worker_sees_them(tmp_path: Path, code: str) -> None:
-    """Each mistake has its code; the folder comes back whole with a suggestion, and nothing of it was run."""
-    with served(tmp_path) as share:
-        folder = fakes.write_job(inbox(share, "shoe"))
-        BAD_FOLDERS[code](folder)
-        before = set(os.listdir(folder))
-        share.until(lambda: (share.config.failed / "shoe").exists() and not share.store.active())
-        content = error_of(share, "shoe")
-        assert content["code"] == code.strip()
-        assert content["suggestion"]
-        assert share.job("shoe").attempts == 0
-        assert set(os.listdir(share.config.failed / "shoe")) == before | {"error.json", "results"}
-        page = (share.config.failed / "shoe/results/report.html").read_text("utf-8")
-        assert code.strip() in page
-        assert content["suggestion"] in html.unescape(page)
-
-
-def test_unknown_option_names_the_nearest(tmp_path: Path) -> None:
-    """A misspelt key is answered with the key that was meant."""
-    with served(tmp_path) as share:
-        _option(fakes.write_job(inbox(share, "shoe")))
-        share.until((share.config.failed / "shoe").exists)
-        assert str(error_of(share, "shoe")["message"]).endswith("did you mean texture_px?")
-
-
-@pytest.mark.parametrize("name", ["CANCEL", "cancel.txt", "Cancel.TXT.txt"])
-def test_cancel_while_waiting(tmp_path: Path, name: str) -> None:
-    """CANCEL in any case with any extension ends a waiting job in failed/ with JOB_CANCELLED."""
-    with served(tmp_path, intake={"incomplete_after_s": 600.0}) as share:
-        folder = fakes.write_job(inbox(share, "shoe"))
-        (folder / "view_02.png").unlink()
-        share.until((folder / "status.json").exists)
-        (folder / name).touch()
-        share.until((share.config.failed / "shoe").exists)
-        assert error_of(share, "shoe")["code"] == "JOB_CANCELLED"
-        assert f"CANCELLED{name[6:]}" in os.listdir(share.config.failed / "shoe")
-
-
-def test_cancel_of_a_working_job_keeps_the_worker(tmp_path: Path) -> None:
-    """A job that listens stops within two seconds; its worker stays warm."""
-    # The usual grace is short: a busy machine might need it for what is no fault of the job's.
-    with served(tmp_path, worker={"cancel_grace_s": 60.0}) as share:
-        folder = fakes.write_job(inbox(share, "shoe"), {"work_s": 600})
-        share.until(lambda: share.states().get("shoe") == "running")
-        share.for_s(0.3)
-        pid = share.supervisor.dispatch.executors[0].pid
-        started_s = time.monotonic()
-        (folder / "CANCEL").touch()
-        share.until((share.config.failed / "shoe").exists)
-        assert time.monotonic() - started_s < 2.0
-        assert error_of(share, "shoe")["code"] == "JOB_CANCELLED"
-        assert share.supervisor.dispatch.executors[0].pid == pid
-
-
-def test_cancel_of_a_stuck_job_kills_everything_it_started(tmp_path: Path) -> None:
-    """A job that does not listen is killed with its children within five seconds, and the next job runs."""
-    with served(tmp_path) as share:
-        child_file = tmp_path / "child"
-        folder = fakes.write_job(inbox(share, "stuck"), {"child": str(child_file), "hang": 1})
-        share.until(lambda: child_file.exists() and child_file.read_text())
-        child, worker = int(child_file.read_text()), share.supervisor.dispatch.executors[0].pid
-        assert is_alive(child)
-        assert is_alive(worker)
-        started_s = time.monotonic()
-        (folder / "CANCEL").touch()
-        share.until((share.config.failed / "stuck").exists)
-        assert time.monotonic() - started_s < 5.0
-        assert not is_alive(worker)
-        # It was killed with the worker; when it is gone the daemon, who is not its parent, cannot know.
-        assert wait_until(lambda: not is_alive(child), started_s + 5.0 - time.monotonic())
-        fakes.write_job(inbox(share, "next"))
-        share.until((share.config.done / "next").exists)
-
-
-def test_two_step_cancel(tmp_path: Path) -> None:
-    """With cancel.confirm the first CANCEL is answered in status.json and CANCEL.confirm does it."""
-    with served(tmp_path, cancel={"confirm": True}, intake={"incomplete_after_s": 600.0}) as share:
-        folder = fakes.write_job(inbox(share, "shoe"))
-        (folder / "view_02.png").unlink()
-        (folder / "CANCEL").touch()
-        share.until(lambda: "CANCEL.confirm" in _status_message(folder))
-        (folder / "CANCEL.confirm").touch()
-        share.until((share.config.failed / "shoe").exists)
-        assert error_of(share, "shoe")["code"] == "JOB_CANCELLED"
-
-
-def test_two_step_cancel_of_a_running_job(tmp_path: Path) -> None:
-    """The first CANCEL leaves the job running and is answered beside its progress; the second ends it."""
-    with served(tmp_path, cancel={"confirm": True}) as share:
-        folder = fakes.write_job(inbox(share, "shoe"), {"work_s": 600})
-        share.until(lambda: share.states().get("shoe") == "running")
-        (folder / "cancel.txt").touch()
-        share.until(lambda: "CANCEL.confirm" in _status_message(folder))
-        assert "Running" in _status_message(folder)
-        assert share.states()["shoe"] == "running"
-        (folder / "cancel.confirm").touch()
-        share.until((share.config.failed / "shoe/error.json").exists)
-        assert error_of(share, "shoe")["code"] == "JOB_CANCELLED"
-
-
-def _status(folder: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads((folder / "status.json").read_text()))
-    except FileNotFoundError:
-        return {}
-
-
-def _status_message(folder: Path) -> str:
-    return str(_status(folder).get("message", ""))
 
 
 def test_moving_a_failed_folder_back_runs_it_again(tmp_path: Path) -> None:
@@ -395,18 +178,6 @@ def test_a_batch_comes_back_job_by_job(tmp_path: Path) -> None:
         share.until((share.config.done / "monday/shoe/result.json").exists)
         share.until(lambda: (share.config.failed / "monday/boot/error.json").exists() and not share.store.active())
         assert os.listdir(share.config.inbox) == []
-
-
-def test_cancel_beside_the_jobs_of_a_batch_cancels_them_all(tmp_path: Path) -> None:
-    """One CANCEL in the batch's folder ends every job of it, waiting or running."""
-    with served(tmp_path, intake={"incomplete_after_s": 600.0}) as share:
-        fakes.write_job(inbox(share, "monday") / "shoe", {"work_s": 600})
-        (fakes.write_job(inbox(share, "monday") / "boot") / "view_00.png").unlink()
-        share.until(lambda: share.states() == {"monday/shoe": "running", "monday/boot": "waiting"})
-        (inbox(share, "monday") / "cancel.txt").touch()
-        share.until(lambda: set(share.states().values()) == {"cancelled"})
-        share.until(lambda: os.listdir(share.config.inbox) == [])
-        assert sorted(os.listdir(share.config.failed / "monday")) == ["boot", "shoe"]
 
 
 def test_an_archive_is_a_job(tmp_path: Path) -> None:

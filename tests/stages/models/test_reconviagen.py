@@ -1,7 +1,5 @@
 """The adapter against a stand-in of upstream's classes: results, faults, and what is left behind."""
 
-import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -80,24 +78,6 @@ def generate(model: ReconViaGenModel, settings: Settings, cancel_at: float | Non
         reconstruct(model, settings, enter)
 
 
-class Surroundings:
-    """What upstream changes and nobody else may notice."""
-
-    def __init__(self) -> None:
-        self.path, self.environment, self.folder = list(sys.path), dict(os.environ), Path.cwd()
-        self.hub = (torch.hub.load, torch.hub.load_state_dict_from_url)
-        self.random = torch.random.get_rng_state()
-
-    def assert_untouched(self) -> None:
-        assert sys.path == self.path
-        assert dict(os.environ) == self.environment
-        assert Path.cwd() == self.folder
-        assert (torch.hub.load, torch.hub.load_state_dict_from_url) == self.hub
-        assert torch.equal(torch.random.get_rng_state(), self.random)
-        names = {"trellis", "wheels", "vggt", "flash_attn", "spconv", "hubconf", "dreamsim", "utils3d", "transformers"}
-        assert not [name for name in sys.modules if name.partition(".")[0] in names]
-
-
 def test_a_generated_ball_becomes_a_measured_one(weights_dir: Path) -> None:
     """The stand-in's ball, of another size and place, is registered, joined and textured; its invention is marked."""
     entered: list[tuple[str, float]] = []
@@ -133,7 +113,7 @@ def test_it_obeys_the_interface(weights_dir: Path) -> None:
 
 def test_nothing_is_left_behind(weights_dir: Path) -> None:
     """After a run and after a failed one: modules, paths, environment, folder, random numbers as before."""
-    surroundings = Surroundings()
+    surroundings = trellis_stand_in.Surroundings()
     model = ReconViaGenModel()
     generate(model, trellis_stand_in.settings_for(weights_dir))
     surroundings.assert_untouched()
@@ -178,7 +158,7 @@ def test_cancelling_keeps_the_weights(weights_dir: Path, monkeypatch: pytest.Mon
     loads: list[bool] = []
     real = keeper.load_pipeline
     monkeypatch.setattr(keeper, "load_pipeline", lambda *arguments: loads.append(True) or real(*arguments))
-    surroundings = Surroundings()
+    surroundings = trellis_stand_in.Surroundings()
     model, settings = ReconViaGenModel(), trellis_stand_in.settings_for(weights_dir)
     with pytest.raises(Cancelled):
         reconstruct(model, settings, _cancel_at(0.2))
@@ -284,7 +264,7 @@ def garble_dino(weights_dir: Path) -> str:
 def test_weights_of_another_model_are_refused(weights_dir: Path, fault: Callable[[Path], str]) -> None:
     """Upstream loads whatever fits and keeps random numbers elsewhere; we refuse, and the worker lives on."""
     expected = fault(weights_dir)
-    surroundings = Surroundings()
+    surroundings = trellis_stand_in.Surroundings()
     model, settings = ReconViaGenModel(), trellis_stand_in.settings_for(weights_dir)
     with pytest.raises(InvalidWeights, match=expected):
         reconstruct(model, settings)
@@ -314,7 +294,7 @@ def test_a_checkout_that_stumbles_is_named(weights_dir: Path, monkeypatch: pytes
     def stumble(*_: object) -> None:
         raise KeyError("mesh")
 
-    surroundings = Surroundings()
+    surroundings = trellis_stand_in.Surroundings()
     with monkeypatch.context() as patched:
         patched.setattr(keeper, "generate", stumble)
         with pytest.raises(ModelUnavailable, match=r"does not work with these weights: KeyError\('mesh'\)"):
