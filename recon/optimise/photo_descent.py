@@ -42,12 +42,29 @@ _VIEWS_PER_STEP = 8
 
 
 @dataclass(frozen=True)
+class DescentOptions:
+    """What else a descent is told.
+
+    Attributes:
+        step_count: Gradient steps.
+        is_kept: Vertices that stay where they are, as near as smoothness allows; None lets all move.
+        photographs_disagree: Then squares of the differences are lowered, since no shape meets all of them; otherwise
+            magnitudes, which do not follow the few that are large: reflections, and what is not yet where it belongs.
+    """
+
+    step_count: int = STEP_COUNT
+    is_kept: Bool[Tensor, " v"] | None = None
+    photographs_disagree: bool = False
+
+
+@dataclass(frozen=True)
 class Descent:
     """A mesh at the end of its descent.
 
     Attributes:
         mesh: The same faces as at the start.
-        colour_differences: At each step, of the picture and the photographs: root mean square, sRGB.
+        colour_differences: At each step, of the picture and the photographs (sRGB, 0..1): mean magnitude, or root mean
+            square where the photographs disagree.
     """
 
     mesh: TriangleMesh
@@ -59,8 +76,7 @@ def descend_to_photographs(
     views: tuple[View, ...],
     raster: Rasterizer,
     on_step: Callable[[float], None],
-    step_count: int = STEP_COUNT,
-    is_kept: Bool[Tensor, " v"] | None = None,
+    options: DescentOptions = DescentOptions(),
 ) -> Descent:
     """Move the vertices of a nearly right mesh to where its picture is most like the photographs.
 
@@ -69,38 +85,38 @@ def descend_to_photographs(
         views: Posed photographs of one size with their outlines.
         raster: Draws the mesh; gradients pass through its interpolation and antialiasing.
         on_step: Told the share of the work that is done; may raise to stop.
-        step_count: Gradient steps.
-        is_kept: Vertices that stay where they are, as near as smoothness allows; None lets all move.
+        options: Steps, what stays, and what is lowered.
 
     Raises:
-        Diverged: A position is not finite.
+        Diverged: A position, or a difference, is not finite.
     """
     start = textured.mesh.positions_world
-    pictures = _Pictures(views, start.device)
-    kept = start.new_zeros(start.shape[0]) if is_kept is None else is_kept.to(start)
+    pictures = _Pictures(views, start.device, 2 if options.photographs_disagree else 1)
+    kept = start.new_zeros(start.shape[0]) if options.is_kept is None else options.is_kept.to(start)
     spread = _Spread(textured.mesh, 1 + _KEEP * kept)
     pixel_m = pictures.pixel_m(start)
     force = torch.zeros_like(start, requires_grad=True)
     texture = textured.texture_srgb.detach().clone().requires_grad_(True)
     painter = torch.optim.Adam([texture], lr=_TEXTURE_STEP)
     mover = _Mover(force, _STEP_PX * pixel_m * (1 + _STIFFNESS))
-    differences = start.new_zeros(step_count)
-    for index in range(step_count):
-        on_step(index / step_count)
+    differences = start.new_zeros(options.step_count)
+    for index in range(options.step_count):
+        on_step(index / options.step_count)
         positions = start + spread(force)
         difference = pictures.difference(replace(textured, texture_srgb=texture), positions, raster)
         difference.backward()
         differences[index] = difference.detach()
-        mover.step(index, step_count)
+        mover.step(index, options.step_count)
         painter.step()
         painter.zero_grad()
         with torch.no_grad():
             texture.clamp_(0, 1)
     with torch.no_grad():
         positions = start + spread(force)
-    if not bool(torch.isfinite(positions).all()):
+    if not bool(torch.isfinite(positions).all() & torch.isfinite(differences).all()):
         raise Diverged("Following the photographs produced positions that are not finite.")
-    return Descent(TriangleMesh(positions, textured.mesh.faces), tuple(differences.sqrt().tolist()))
+    colour_differences = differences ** (1 / pictures.power)
+    return Descent(TriangleMesh(positions, textured.mesh.faces), tuple(colour_differences.tolist()))
 
 
 class _Mover:
@@ -127,9 +143,10 @@ class _Mover:
 
 
 class _Pictures:
-    """The photographs on white, and how far a drawn mesh is from them."""
+    """The photographs on white, and how far a drawn mesh is from them in this power of the differences."""
 
-    def __init__(self, views: tuple[View, ...], device: torch.device) -> None:
+    def __init__(self, views: tuple[View, ...], device: torch.device, power: int) -> None:
+        self.power = power
         height_px, width_px = views[0].image_srgb.shape[:2]
         self._cameras = batch_cameras([view.posed_camera for view in views], int(height_px), int(width_px), device)
         alpha = torch.stack([view.foreground_alpha for view in views])[..., None].to(device)
@@ -145,7 +162,7 @@ class _Pictures:
     def difference(
         self, textured: TexturedMesh, positions_world: Float[Tensor, "v 3"], raster: Rasterizer
     ) -> Float[Tensor, ""]:
-        """Mean over the views of their mean squared difference on the object's own pixels, as quality measures it.
+        """Mean over the views of their mean difference, to the power, on the object's own pixels.
 
         Every drawing looks through other places of the pixels: a texture cannot learn what single rays meet.
         """
@@ -154,9 +171,9 @@ class _Pictures:
         cameras = _selected(self._cameras, chosen.to(positions_world.device), offset_px)
         drawn = _drawn_on_white(textured, positions_world, cameras, raster)
         photographs = _moved(self._photographs[chosen.to(self._photographs.device)], offset_px)
-        squared = ((drawn[..., :3] - photographs[..., :3]) ** 2).mean(-1)
+        raised = ((drawn[..., :3] - photographs[..., :3]).abs() ** self.power).mean(-1)
         own = (drawn[..., 3] > 0.5) | (photographs[..., 3] > 0.5)
-        mean: Tensor = squared.sum((1, 2)) / own.sum((1, 2)).clamp_min(1)
+        mean: Tensor = raised.sum((1, 2)) / own.sum((1, 2)).clamp_min(1)
         return mean.mean()
 
 

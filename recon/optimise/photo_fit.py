@@ -14,7 +14,7 @@ import torch
 from recon.arrays import Bool, Float, Tensor
 from recon.errors import Diverged
 from recon.observations import Observations, observe
-from recon.optimise.photo_descent import descend_to_photographs
+from recon.optimise.photo_descent import DescentOptions, descend_to_photographs
 from recon.optimise.photo_terms import (
     PhotometricTerm,
     blurred_layers,
@@ -88,7 +88,7 @@ class PhotoFit:
         difference_before, difference_after: Root mean square colour difference between photographs of one place.
         bend_history: Before each Gauss-Newton step, ``bend_colour``: that difference, as blurred as the level asks, and
             ``bend_outline_m``: the robust mean distance of the outlines, metres.
-        descent_history: ``descent_colour``: root mean square difference of picture and photographs, at each step.
+        descent_history: ``descent_colour``: the difference of picture and photographs, at each step.
     """
 
     mesh: TriangleMesh
@@ -167,7 +167,8 @@ def fit_to_photographs(
     def descended(fraction: float) -> None:
         on_step(_BENDING_SHARE + (1 - _BENDING_SHARE) * fraction)
 
-    descent = descend_to_photographs(painted, views, raster, descended, is_kept=is_kept)
+    options = DescentOptions(is_kept=is_kept, photographs_disagree=capture.photographs_disagree)
+    descent = descend_to_photographs(painted, views, raster, descended, options)
     with torch.no_grad():
         after = problem.photometric(descent.mesh, finest, raster).difference
     moved_mean, moved_p90, moved_by_view = _movement(mesh, descent.mesh, views, observations.cameras, raster)

@@ -9,7 +9,7 @@ import torch
 import geometry_scenes
 import texture_scenes
 from recon.errors import Diverged
-from recon.optimise.photo_descent import descend_to_photographs, factorised_spread, iterated_spread
+from recon.optimise.photo_descent import DescentOptions, descend_to_photographs, factorised_spread, iterated_spread
 from recon.quality.comparison import picture_scores
 from recon.quality.rendering import photograph, surface_on
 from recon.scene import Capture, TexturedMesh, TriangleMesh
@@ -30,7 +30,7 @@ def grown(share: float, capture: Capture = CAPTURE) -> TexturedMesh:
 
 
 def descended(textured: TexturedMesh, step_count: int = 40) -> TriangleMesh:
-    return descend_to_photographs(textured, CAPTURE.views, RASTER, lambda share: None, step_count).mesh
+    return descend_to_photographs(textured, CAPTURE.views, RASTER, lambda share: None, DescentOptions(step_count)).mesh
 
 
 def psnr_db(mesh: TriangleMesh) -> float:
@@ -59,11 +59,25 @@ def test_a_right_shape_is_left_alone() -> None:
 def test_the_difference_is_told_step_by_step() -> None:
     """As many numbers as steps; from the first quarter of the descent to its last the pictures come nearer."""
     differences = descend_to_photographs(
-        grown(2 * PIXEL_M / 0.1), CAPTURE.views, RASTER, lambda share: None, 24
+        grown(2 * PIXEL_M / 0.1), CAPTURE.views, RASTER, lambda share: None, DescentOptions(24)
     ).colour_differences
     assert len(differences) == 24
     assert all(0 < difference < 1 for difference in differences)
     assert np.mean(differences[-6:]) < 0.7 * np.mean(differences[:6])
+
+
+def test_a_spot_in_one_photograph_draws_less_where_the_others_agree() -> None:
+    """A dark patch, such as a reflection, moves the surface less than half as far as squares would."""
+    view = CAPTURE.views[0]
+    spotted = view.image_srgb.clone()
+    spotted[36:60, 36:60] = 0.0
+    views = (replace(view, image_srgb=spotted), *CAPTURE.views[1:])
+    moved_m = {}
+    for disagree in (False, True):
+        options = DescentOptions(photographs_disagree=disagree)
+        end = descend_to_photographs(grown(0.0), views, RASTER, lambda share: None, options).mesh
+        moved_m[disagree] = geometry_scenes.error_m("sphere", end).amax()
+    assert moved_m[False] < 0.5 * moved_m[True]
 
 
 def test_vertices_that_are_to_stay_do() -> None:
@@ -71,7 +85,7 @@ def test_vertices_that_are_to_stay_do() -> None:
     start = grown(2 * PIXEL_M / 0.1)
     heights = start.mesh.positions_world[:, 2] - start.mesh.positions_world[:, 2].mean()
     is_kept, is_free = heights > 0.02, heights < -0.02
-    end = descend_to_photographs(start, CAPTURE.views, RASTER, lambda share: None, 40, is_kept).mesh
+    end = descend_to_photographs(start, CAPTURE.views, RASTER, lambda share: None, DescentOptions(40, is_kept)).mesh
     moved_m = (end.positions_world - start.mesh.positions_world).norm(dim=1)
     assert moved_m[is_kept].mean() < 0.05 * PIXEL_M
     before, after = (geometry_scenes.error_m("sphere", mesh)[is_free].mean() for mesh in (start.mesh, end))
@@ -88,7 +102,7 @@ def test_many_photographs_take_turns() -> None:
     """Of eighteen photographs every step draws eight; the mesh still comes nearer to all of them."""
     start = grown(0.04)
     views = CAPTURE.views * 3
-    end = descend_to_photographs(start, views, RASTER, lambda share: None, 30).mesh
+    end = descend_to_photographs(start, views, RASTER, lambda share: None, DescentOptions(30)).mesh
     before, after = (geometry_scenes.error_m("sphere", mesh).abs().mean() for mesh in (start.mesh, end))
     assert after < before / 2
 
@@ -103,7 +117,7 @@ def test_progress_is_told_and_may_stop() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        descend_to_photographs(grown(0.0), CAPTURE.views, RASTER, stop, 6)
+        descend_to_photographs(grown(0.0), CAPTURE.views, RASTER, stop, DescentOptions(6))
     assert shares == [0, 1 / 6, 2 / 6]
 
 
@@ -112,7 +126,7 @@ def test_positions_that_are_not_finite_are_refused() -> None:
     view = CAPTURE.views[0]
     broken = replace(view, image_srgb=torch.full_like(view.image_srgb, torch.nan))
     with pytest.raises(Diverged):
-        descend_to_photographs(grown(0.0), (broken, *CAPTURE.views[1:]), RASTER, lambda share: None, 2)
+        descend_to_photographs(grown(0.0), (broken, *CAPTURE.views[1:]), RASTER, lambda share: None, DescentOptions(2))
 
 
 def test_both_ways_of_spreading_forces_agree() -> None:
