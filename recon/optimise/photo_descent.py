@@ -171,10 +171,17 @@ class _Pictures:
         cameras = _selected(self._cameras, chosen.to(positions_world.device), offset_px)
         drawn = _drawn_on_white(textured, positions_world, cameras, raster)
         photographs = _moved(self._photographs[chosen.to(self._photographs.device)], offset_px)
-        raised = ((drawn[..., :3] - photographs[..., :3]).abs() ** self.power).mean(-1)
+        raised = pixel_differences(drawn[..., :3], photographs[..., :3], self.power)
         own = (drawn[..., 3] > 0.5) | (photographs[..., 3] > 0.5)
         mean: Tensor = raised.sum((1, 2)) / own.sum((1, 2)).clamp_min(1)
         return mean.mean()
+
+
+def pixel_differences(
+    drawn_srgb: Float[Tensor, "k h w 3"], photographs_srgb: Float[Tensor, "k h w 3"], power: int
+) -> Float[Tensor, "k h w"]:
+    """Mean over the channels, to the power."""
+    return ((drawn_srgb - photographs_srgb).abs() ** power).mean(-1)
 
 
 def _selected(cameras: CameraBatch, chosen: Tensor, offset_px: Float[Tensor, "k 2"]) -> CameraBatch:
