@@ -95,7 +95,7 @@ class Refinement:
 def check_given_cameras(
     capture: Capture, refine: Literal["auto", "on", "off"], seed: int, device: torch.device
 ) -> Capture:
-    """Measure how given cameras agree with the depths, and refine them when asked or needed.
+    """Measure how given cameras agree with the depths, and refine poses and focal lengths when asked or needed.
 
     Cameras of views without depth stay as they are.
 
