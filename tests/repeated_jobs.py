@@ -13,6 +13,7 @@ FAULTS = {
     "exact": scenes.Faults(),
     "noisy, wrong cameras": scenes.Faults(has_sensor_noise=True, turn_deg=2.0, shift_m=0.005),
     "without depth": scenes.Faults(has_depth=False),
+    "with holes, wrong lenses": scenes.Faults(unmeasured_radius=0.15, focal_factors=(1.03,)),
 }
 
 
