@@ -5,8 +5,10 @@ the silhouette in pixels.  Both stay on the depth's own pixel grid, all views st
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
+from torch.nn import functional
 
 from recon import frames
 from recon.arrays import Bool, Float, Tensor
@@ -72,17 +74,24 @@ class Observations:
         """Whether any view measured anything."""
         return bool(self.depth_mask.any())
 
-    @property
+    @cached_property
     def hole_mask(self) -> Bool[Tensor, "k h w"]:
         """Pixels of the object with nothing measured for ``HOLE_PX`` around; all of them in a view without depth.
 
         Narrower gaps, at rims and steps above all, are closed from their sides.
         """
-        is_object = self.alpha > 0.5
-        is_near = (
-            torch.nn.functional.max_pool2d(self.depth_mask[:, None].float(), 2 * HOLE_PX + 1, 1, HOLE_PX)[:, 0] > 0
-        )
-        return is_object & ~is_near
+        lacks_depth = (self.alpha > 0.5) & ~self.depth_mask
+        if not bool(lacks_depth.any()):
+            return lacks_depth
+        near = self.depth_mask[:, None].float()
+        for rows, columns in ((HOLE_PX, 0), (0, HOLE_PX)):
+            near = functional.max_pool2d(near, (2 * rows + 1, 2 * columns + 1), 1, (rows, columns))
+        return lacks_depth & (near[:, 0] == 0)
+
+    @property
+    def hole_share(self) -> float:
+        """Of the object's pixels, those in holes."""
+        return float(self.hole_mask.sum()) / max(int((self.alpha > 0.5).sum()), 1)
 
     def points_world(self) -> Float[Tensor, "k h w 3"]:
         """Every pixel's measured point (meaningless outside depth_mask)."""

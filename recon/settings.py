@@ -48,8 +48,8 @@ class OptimiseSettings(Group):
     """Vertex refinement by differentiable rendering."""
 
     step_count: Annotated[int, Field(ge=0, le=5000)] | None = None
-    """Steps at most; it stops early on convergence.  None: up to 10, with faces added where clean depth asks for
-    them."""
+    """Steps at most, without new faces; it stops early on convergence.  None: up to 10, or up to 22 in five rounds with
+    new faces between them where clean depth asks for them."""
     refine_cameras: Literal["auto", "on", "off"] = "auto"
     """Whether cameras that the folder states are refined first, focal lengths included; auto: where they disagree with
     the depths."""

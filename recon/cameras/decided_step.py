@@ -45,7 +45,7 @@ def decided_step(
     evidence, motions = torch.linalg.eigh(surfaces.hessian)
     pretence = max(equations.doubt, _FLOOR) * evidence.mean()
     is_seen = evidence > _PRETENCE * pretence
-    # Surfaces that meet nowhere pretend nothing: then the given cameras stay.
+    # Surfaces that meet nowhere pretend nothing, and nothing sets the scale: outlines and colours hardly move cameras.
     hold = _HOLD * pretence or 1.0
     hessian = motions @ (motions * is_seen * evidence).T + others.hessian
     gradient = motions @ (is_seen * (motions.T @ surfaces.gradient)) + others.gradient

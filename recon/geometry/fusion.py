@@ -223,8 +223,7 @@ def object_bounds_world(observations: Observations) -> tuple[Float[Tensor, " 3"]
     holes_px = _hole_widths_px(observations)
     if float(holes_px.max()) * observations.pixel_m <= float(margin):
         return low, high
-    unmeasured = _behind_holes(observations, holes_px, low, high)
-    return torch.cat([unmeasured, low[None]]).amin(0), torch.cat([unmeasured, high[None]]).amax(0)
+    return _with_what_holes_hide(observations, holes_px, low, high)
 
 
 def _hole_widths_px(observations: Observations) -> Float[Tensor, "k h w"]:
@@ -240,31 +239,48 @@ def _hole_widths_px(observations: Observations) -> Float[Tensor, "k h w"]:
     return widths_px
 
 
-def _behind_holes(
+def _with_what_holes_hide(
     observations: Observations, holes_px: Float[Tensor, "k h w"], low: Float[Tensor, " 3"], high: Float[Tensor, " 3"]
-) -> Float[Tensor, "n 3"]:
-    """Corners of the box around what may be object and is seen where a depth image has a hole; none where nothing is.
+) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
+    """The box of the measured points, and of what outlines allow behind holes within a hole's width of it.
+
+    Sought as far as the box's own diagonal around, then once more where something was found, with finer steps.
 
     Args:
         observations: All views.
         holes_px: Width of the hole at each pixel.
         low, high: The box that holds every measured point.
     """
-    positions, cell = _lattice(*silhouette_bounds_world(observations))
-    is_inside = (fuse(observations, positions, 0.0).distance_m < cell) & (_picture_share(observations, positions) > 0.5)
-    inside = positions[is_inside]
-    outside_m = (torch.maximum(low - inside, inside - high)).clamp_min(0).norm(dim=1)
-    is_behind = torch.zeros(inside.shape[0], dtype=torch.bool, device=inside.device)
-    pixels_px, depth_z_m = observations.cameras.project(inside)
+    reach_m = torch.minimum(holes_px.max() * observations.pixel_m, (high - low).norm())
+    found_low, found_high = low - reach_m, high + reach_m
+    for _ in range(2):
+        positions, cell = _lattice(found_low, found_high)
+        behind = positions[_is_behind_holes(observations, holes_px, positions, (low, high), cell)]
+        found_low = torch.cat([behind - cell, low[None]]).amin(0)
+        found_high = torch.cat([behind + cell, high[None]]).amax(0)
+    return found_low, found_high
+
+
+def _is_behind_holes(
+    observations: Observations,
+    holes_px: Float[Tensor, "k h w"],
+    positions_world: Float[Tensor, "n 3"],
+    box: tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]],
+    cell: Float[Tensor, ""],
+) -> Bool[Tensor, " n"]:
+    """Positions outside the box that may be object, and are seen in a hole no narrower than their distance from it."""
+    outside_m = torch.maximum(box[0] - positions_world, positions_world - box[1]).clamp_min(0).norm(dim=1)
+    may_be_object = (fuse(observations, positions_world, 0.0).distance_m < cell) & (outside_m > 0)
+    may_be_object &= _picture_share(observations, positions_world) > 0.5
+    is_behind = torch.zeros_like(may_be_object)
+    pixels_px, depth_z_m = observations.cameras.project(positions_world)
     height, width = holes_px.shape[1:]
     for view_index, focal_px in enumerate(observations.cameras.focal_px[:, 0]):
         x, y = pixels_px[view_index].nan_to_num(-1).floor().long().unbind(1)
-        is_within = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        is_within = (x >= 0) & (x < width) & (y >= 0) & (y < height) & (depth_z_m[view_index] > 0)
         hole_m = holes_px[view_index, y.clamp(0, height - 1), x.clamp(0, width - 1)] * depth_z_m[view_index] / focal_px
-        is_behind |= is_within & (outside_m > 0) & (outside_m < hole_m)
-    if not bool(is_behind.any()):
-        return inside[:0]
-    return torch.stack([inside[is_behind].amin(0) - cell, inside[is_behind].amax(0) + cell])
+        is_behind |= is_within & (outside_m < hole_m)
+    return is_behind.logical_and_(may_be_object)
 
 
 def silhouette_bounds_world(observations: Observations) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:

@@ -8,7 +8,7 @@ import torch
 
 from recon.geometry import build_geometry
 from recon.models.interface import ModelContext, ModelResult
-from recon.models.refinement import DEFAULT_FACE_COUNT, LEAST_HOLE, Refined, loss_history, refine_mesh
+from recon.models.refinement import DEFAULT_FACE_COUNT, Refined, loss_history, refine_mesh
 from recon.observations import Observations, observe
 from recon.scene import Capture
 from recon.settings import Settings
@@ -23,17 +23,14 @@ PIXELS_PER_FACE = 3
 
 NO_DEPTH = (
     "No view has a depth image: the shape comes from outlines and from where the photographs show one colour. "
-    "Expect errors of 0.1 to 3 % of the object's size, most in hollows that no outline shows; with depth they are 15 "
-    "to 300 times smaller."
+    "Expect errors of 0.1 to 3 % of the object's size, most in hollows that no outline shows; with depth they are 10 "
+    "to 350 times smaller."
 )
 """Measured on analytic solids: docs/performance.md."""
 OUTLINES_ALONE = (
     'No view has a depth image, and fit = "depth" asks nothing else of the photographs than their outlines: no '
     "hollow is found, and flat or hollow sides bulge."
 )
-HOLES = "No depth image shows {share:.0%} of the photographed surface: there the shape comes from {sources}."
-SOURCES = "outlines, from where the photographs show one colour, and from what is measured around"
-SOURCES_WITHOUT_COLOURS = "outlines and from what is measured around"
 
 
 class NvdiffrecModel:
@@ -92,10 +89,4 @@ def start_face_count(settings: Settings, observations: Observations) -> int:
 def _warnings(refined: Refined, capture: Capture, observations: Observations) -> tuple[str, ...]:
     if not observations.has_depth:
         return (OUTLINES_ALONE if refined.bent is None else NO_DEPTH,)
-    warnings: tuple[str, ...] = ()
-    if refined.unmeasured_share >= LEAST_HOLE:
-        sources = SOURCES_WITHOUT_COLOURS if refined.bent is None else SOURCES
-        warnings += (HOLES.format(share=refined.unmeasured_share, sources=sources),)
-    if refined.bent is not None and capture.photographs_disagree:
-        warnings += (refined.bent.warning(),)
-    return warnings
+    return refined.warnings(capture)

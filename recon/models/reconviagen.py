@@ -95,9 +95,7 @@ class ReconViaGenModel:
             "face_count": int(textured.mesh.faces.shape[0]),
             "texture_px": int(textured.texture_srgb.shape[0]),
         }
-        warnings = _warnings(registration, run)
-        if refined.bent is not None and capture.photographs_disagree:
-            warnings += (refined.bent.warning(),)
+        warnings = _warnings(registration, run) + refined.warnings(capture)
         return ModelResult(textured, loss_history(refined), facts, warnings)
 
 

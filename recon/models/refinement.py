@@ -22,6 +22,9 @@ DEFAULT_FACE_COUNT = 40_000
 
 LEAST_HOLE = 0.005
 """Of the photographed surface, without depth: less is not worth the time that photographs take."""
+HOLES = "{share:.1%} of the photographed surface is in no depth image: there the shape comes from {sources}."
+SOURCES = "outlines, from where the photographs show one colour, and from what is measured around"
+SOURCES_WITHOUT_COLOURS = "outlines and from what is measured around"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,16 @@ class Refined:
         share: dict[str, float | int | str | bool] = {"unmeasured_percent": 100 * self.unmeasured_share}
         return share if self.bent is None else share | self.bent.facts()
 
+    def warnings(self, capture: Capture) -> tuple[str, ...]:
+        """What the user should know about the refined mesh of a capture with depth."""
+        found: tuple[str, ...] = ()
+        if self.unmeasured_share >= LEAST_HOLE:
+            sources = SOURCES_WITHOUT_COLOURS if self.bent is None else SOURCES
+            found += (HOLES.format(share=self.unmeasured_share, sources=sources),)
+        if self.bent is not None and capture.photographs_disagree:
+            found += (self.bent.warning(),)
+        return found
+
 
 def refine_mesh(
     mesh: TriangleMesh, observations: Observations, capture: Capture, settings: Settings, context: ModelContext
@@ -57,7 +70,8 @@ def refine_mesh(
     bends_all = settings.fit == "photos" or (
         settings.fit == "balanced" and (capture.photographs_disagree or not observations.has_depth)
     )
-    may_bend = bends_all or (settings.fit == "balanced" and bool(observations.hole_mask.any()))
+    has_holes = observations.hole_share >= LEAST_HOLE
+    may_bend = bends_all or (settings.fit == "balanced" and has_holes)
     share = 0.5 if may_bend else 1.0
     face_count = settings.target_faces or DEFAULT_FACE_COUNT
     helps = observations.has_noise and settings.fit != "depth" and not bends_all
@@ -69,9 +83,10 @@ def refine_mesh(
         lambda fraction: context.enter("optimise", share * fraction),
         Aims(face_count, photographs_of(capture, observations) if helps else None),
     )
-    holes = find_holes(optimised.mesh, observations, context.raster)
-    if not bends_all and (not may_bend or holes.share < LEAST_HOLE):
-        return Refined(optimised.mesh, optimised, None, holes.share)
+    holes = find_holes(optimised.mesh, observations, context.raster) if has_holes else None
+    unmeasured_share = 0.0 if holes is None else holes.share
+    if not bends_all and (not may_bend or unmeasured_share < LEAST_HOLE):
+        return Refined(optimised.mesh, optimised, None, unmeasured_share)
 
     def paint(mesh: TriangleMesh, capture: Capture) -> TexturedMesh:
         small = settings.model_copy(update={"texture_px": THROWAWAY_TEXTURE_PX})
@@ -83,9 +98,9 @@ def refine_mesh(
         context.raster,
         paint,
         lambda fraction: context.enter("optimise", share * (1 + fraction)),
-        None if bends_all else holes.is_measured,
+        None if bends_all or holes is None else holes.is_measured,
     )
-    return Refined(bent.mesh, optimised, bent, holes.share)
+    return Refined(bent.mesh, optimised, bent, unmeasured_share)
 
 
 def loss_history(refined: Refined) -> tuple[LossEntry, ...]:

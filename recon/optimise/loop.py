@@ -64,7 +64,7 @@ class OptimiseStep:
     """The state before one step.
 
     Attributes:
-        depth_m, outline_m: Robust means of the residuals, metres; None without depth.
+        depth_m, outline_m: Robust means of the residuals, metres; depth_m is None without depth.
         colour: Root mean square difference of the photographs of one place (sRGB, 0..1), where they are compared.
         step_m: Mean length of the step, metres.
     """

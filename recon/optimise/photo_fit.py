@@ -1,6 +1,6 @@
-"""Bend a mesh to photographs that were not made with its depths, or not with one another.
+"""Bend a mesh to photographs: where no depth measured it, or where they were not made with its depths or one another.
 
-No rigid surface shows such photographs all.  The measured mesh is displaced, smoothly and no more than they ask, until
+In the second case no rigid surface shows them all.  The mesh is displaced, smoothly and no more than they ask, until
 the outlines meet and the photographs that see one place show one colour there: coarse to fine in blur and stiffness,
 Gauss-Newton on the displacement itself, so that the measured shape is kept wherever nobody objects.  What is left goes
 by the pictures themselves (``photo_descent``).

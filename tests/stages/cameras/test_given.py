@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from recon import frames
-from recon.cameras import solve_cameras
+from recon.cameras import given, solve_cameras
+from recon.cameras.agreement import Views, make_views
 from recon.cameras.given import Refinement
 from recon.cameras.preparation import make_surfaces, state_from_cameras
 from recon.cameras.report import Disagreement
 from recon.cameras.rig_state import align_rigid
+from recon.cameras.surfaces import draw_samples
 from recon.scene import Camera, Capture
 from recon.settings import NvdiffrecSettings, OptimiseSettings, Settings
 from scenes import Faults, Scene, bowl, cube6_cameras, make_capture, orbit6_cameras, plate, sphere, toy
@@ -236,3 +238,49 @@ def test_views_that_show_nothing_in_common_keep_their_cameras() -> None:
     for before, after in zip(capture.views, solved.views, strict=True):
         assert torch.equal(before.posed_camera.world_from_camera, after.posed_camera.world_from_camera)
     assert "no two depth images show the same place" in solved.inferences[-1].evidence
+
+
+def test_cameras_that_the_outlines_contradict_are_told() -> None:
+    """Two opposite views of a toy, one shifted by its width: nothing to refine with, and the user is warned."""
+    cameras = cube6_cameras(SCENE, SIZE_PX)[:2]
+    capture = make_capture(SCENE, cameras, supersample=1)
+    shifted = cameras[1].world_from_camera.clone()
+    shifted[:3, 3] += shifted[:3, 0] * SCENE.diagonal_m
+    second = replace(capture.views[1], camera=Camera(cameras[1].intrinsics, shifted))
+    solved = solve_cameras(replace(capture, views=(capture.views[0], second)), Settings(), CPU)
+    assert solved.cameras_source == "given"
+    (warning,) = solved.warnings
+    assert "contradict the given cameras" in warning
+    assert "inf" not in solved.inferences[-1].evidence
+
+
+def test_lenses_stay_where_some_views_have_no_depth() -> None:
+    """Views that nothing is known of would keep what the others correct: all lenses stay as they were stated."""
+    cameras = orbit6_cameras(SCENE, 160)
+    faults = Faults(focal_factors=(1.02,), is_depth_in_every_view=False)
+    solved = solve_cameras(make_capture(SCENE, cameras, faults, supersample=1), Settings(), CPU)
+    for view, camera in zip(solved.views, cameras, strict=True):
+        stated_px = 1.02 * camera.intrinsics.focal_x_px
+        assert view.posed_camera.intrinsics.focal_x_px == pytest.approx(stated_px, rel=1e-12)
+
+
+def test_a_lens_correction_is_compared_with_what_was_given_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A correction that only poses and lenses together spoil is dropped; the poses stay corrected."""
+    capture = _capture(NO_FAULTS)
+    views = make_views_of(capture)
+    state = state_from_cameras(list(capture.views), list(views.surfaces), CPU)
+    before = Disagreement(2e-3, 4e-3, 0.0100, 0.0, 0.5)
+    poses = Refinement(state, before, Disagreement(1e-3, 2e-3, 0.0109, 0.0, 0.5), 3e-3, 1e-3, 5e-2)
+    lenses = replace(poses, after=Disagreement(2e-4, 4e-4, 0.0118, 0.0, 0.5))
+    monkeypatch.setattr(given, "_settled_focal_px", lambda state, *_: 1.1 * state.focal_px)
+    monkeypatch.setattr(given, "refine_poses", lambda *_: lenses)
+    monkeypatch.setattr(given, "_placement_shift", lambda *_: 3e-3)
+    assert given.refine_lenses(poses, state, views, None) is poses
+    good = replace(lenses, after=replace(lenses.after, violation_share=0.0105))
+    monkeypatch.setattr(given, "refine_poses", lambda *_: good)
+    assert given.refine_lenses(poses, state, views, None).after == good.after
+
+
+def make_views_of(capture: Capture) -> Views:
+    surfaces = list(make_surfaces(capture.views, CPU).values())
+    return make_views(surfaces, draw_samples(surfaces, 200, 0))

@@ -15,16 +15,14 @@ import texture_scenes
 from recon.errors import Cancelled
 from recon.models import ModelContext, ModelResult, nvdiffrec
 from recon.models.nvdiffrec import (
-    HOLES,
     NO_DEPTH,
     OUTLINES_ALONE,
     PIXELS_PER_FACE,
-    SOURCES,
-    SOURCES_WITHOUT_COLOURS,
     START_SHARE,
     NvdiffrecModel,
     start_face_count,
 )
+from recon.models.refinement import HOLES, SOURCES, SOURCES_WITHOUT_COLOURS
 from recon.scene import Capture, TexturedMesh, TriangleMesh
 from recon.settings import FusionSettings, NvdiffrecSettings, OptimiseSettings, Settings
 

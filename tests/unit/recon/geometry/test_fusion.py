@@ -132,6 +132,19 @@ def test_what_stands_out_of_the_measured_points_is_within_the_bounds() -> None:
     assert (high - low).max() < 1.25 * 0.2
 
 
+def test_two_opposite_views_with_holes_have_bounds() -> None:
+    """Parallel axes meet nowhere; the box is that of the measured points and what holes may hide beside them."""
+    toy = geometry_scenes.SOLIDS["toy"]
+    faults = scenes.Faults(unmeasured_radius=0.15)
+    for pair in ((0, 1), (2, 3), (4, 5)):
+        cameras = [scenes.cube6_cameras(toy, 128)[index] for index in pair]
+        seen = observe(scenes.make_capture(toy, cameras, faults, supersample=1), torch.device("cpu"))
+        low, high = object_bounds_world(seen)
+        points = seen.points_world()[seen.depth_mask]
+        assert ((low < points.amin(0)) & (high > points.amax(0))).all()
+        assert (high - low).max() < 3 * toy.diagonal_m
+
+
 def noisy_plate(deeper_m: float) -> tuple[Observations, torch.Tensor]:
     """A plate of 4 mm, with every depth larger by as much, and points all over its middle."""
     seen = geometry_scenes.observed("plate", size_px=128)
