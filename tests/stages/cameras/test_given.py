@@ -92,6 +92,7 @@ def test_wrong_focal_lengths_are_corrected(
         assert abs(lens.focal_x_px / true.focal_x_px - 1) < left
         assert abs(lens.focal_y_px / true.focal_y_px - 1) < left
     assert "focal lengths were multiplied by" in solved.inferences[-1].evidence
+    assert "focal lengths were multiplied by" in solved.warnings[0]
 
 
 @pytest.mark.parametrize(
