@@ -107,7 +107,8 @@ def continue_cavities(observations: Observations, seen: SeenSpace, grid: Grid) -
     opening = torch.from_numpy(np.argwhere(is_open)).to(depth.device)
     reach, clearance = _space_behind(opening, wall, depth, ~seen.is_free)
     space = _filled_vessels(reach, clearance, depth - clearance, is_open, is_open & edges.is_even[labels])
-    space = torch.where(_is_needed(observations, seen, grid), space.clamp_max(0), space)
+    remains = ~seen.is_free & (space <= 0)
+    space = torch.where(_is_needed(observations, seen, remains, grid), space.clamp_max(0), space)
     is_hollow = (space > 0).cpu().numpy()
     pieces, _ = ndimage.label(is_hollow | is_open)
     is_joined = np.isin(pieces, np.unique(pieces[is_open])) & is_hollow
@@ -209,10 +210,13 @@ def _edge_walls(observations: Observations, labels: npt.NDArray[np.integer[Any]]
     return EdgeWalls(found, is_even)
 
 
-def _is_needed(observations: Observations, seen: SeenSpace, grid: Grid) -> Bool[Tensor, "x y z"]:
-    """Samples that may be all there is on a ray inside an outline: nothing was measured on it, before or behind them.
+def _is_needed(
+    observations: Observations, seen: SeenSpace, remains: Bool[Tensor, "x y z"], grid: Grid
+) -> Bool[Tensor, "x y z"]:
+    """Samples that may be all there is on a ray inside an outline: nothing else was measured on it or ``remains``.
 
-    The view itself may have measured it, or others what lies in the same cell of its picture.  Coverage is eroded by a
+    The view itself may have measured it, or others what lies in the same cell of its picture.  Where a view measured
+    nothing of a vessel's inside, its wall remains, and what lies before it is not needed.  Coverage is eroded by a
     cell, so the borders of what gave no depth belong to it; outlines are nobody's border.
     """
     cameras = observations.cameras
@@ -223,7 +227,7 @@ def _is_needed(observations: Observations, seen: SeenSpace, grid: Grid) -> Bool[
     is_within = (x >= 0) & (x < cameras.width_px) & (y >= 0) & (y < cameras.height_px) & (depth_z_m > 0)
     x, y = x.clamp(0, cameras.width_px - 1), y.clamp(0, cameras.height_px - 1)
     cell = (y / cell_px).long() * columns + (x / cell_px).long()
-    is_surface = (seen.is_measured & ~seen.is_free).view(-1)
+    is_surface = ((seen.is_measured & ~seen.is_free) | remains).view(-1)
     is_covered = torch.zeros(cameras.count, rows * columns, device=cell.device)
     is_covered.scatter_(1, cell[:, is_surface], 1.0)
     is_covered = -torch.nn.functional.max_pool2d(-is_covered.view(-1, rows, columns), 3, 1, 1).flatten(1)

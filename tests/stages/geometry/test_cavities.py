@@ -10,11 +10,12 @@ import torch
 from scipy import ndimage
 
 import geometry_scenes
+import scenes
 from recon.geometry import build, cavities
 from recon.geometry.cavities import DEPTH_PER_WIDTH, SeenSpace, _space_behind, continue_cavities
 from recon.geometry.fusion import fuse
 from recon.geometry.grid import Grid, enclosing_grid
-from recon.observations import Observations
+from recon.observations import Observations, observe
 from recon.scene import TriangleMesh
 from recon.settings import FusionSettings
 
@@ -148,6 +149,20 @@ def test_thin_parts_without_depth_are_not_pierced(monkeypatch: pytest.MonkeyPatc
     with monkeypatch.context() as patched:
         patched.setattr(cavities, "_is_needed", lambda *parts: torch.zeros(grid.shape, dtype=torch.bool))
         assert (continue_cavities(dull, space, grid) > 0).any()
+
+
+@pytest.mark.parametrize("name", ["mug", "bowl"])
+def test_what_no_depth_shows_of_an_inside_does_not_fill_it(name: str) -> None:
+    """Holes of 15 % of the diagonal at three places of the rim: hardly any of the mesh is far from the truth."""
+    solid = geometry_scenes.SOLIDS[name]
+    faults = scenes.Faults(unmeasured_radius=0.15)
+    capture = scenes.make_capture(solid, scenes.orbit6_cameras(solid, 128), faults, supersample=1)
+    mesh = build.build_geometry(observe(capture, geometry_scenes.CPU), FusionSettings(), 8000).mesh
+    geometry_scenes.assert_closed_manifold(mesh)
+    area = mesh.scaled_face_normals().norm(dim=1).double()
+    middles = mesh.positions_world[mesh.faces].double().mean(1)
+    is_far = torch.from_numpy(np.abs(solid.signed_distance_m(middles.numpy())) > 0.04 * solid.diagonal_m)
+    assert float((area * is_far).sum() / area.sum()) < 0.005
 
 
 def test_what_lies_deep_behind_a_slit_is_left_to_the_fill() -> None:
