@@ -25,8 +25,9 @@ from recon.errors import (
 )
 from recon.generative import gpu_memory, installation, keeper, upstream
 from recon.generative.installation import PIPELINE_DIR, VGGT_DIR
-from recon.models import Model, ModelContext, ModelResult
+from recon.models import Model, ModelContext, ModelResult, reconviagen
 from recon.models.reconviagen import ReconViaGenModel
+from recon.models.refinement import refine_mesh
 from recon.scene import TEXEL_FILLED, TEXEL_GENERATED, TEXEL_OBSERVED, Capture
 from recon.settings import Settings
 
@@ -102,6 +103,14 @@ def test_a_generated_ball_becomes_a_measured_one(weights_dir: Path) -> None:
     fractions = [fraction for stage, fraction in entered if stage == "geometry"]
     assert fractions == sorted(fractions)
     assert all(0 <= fraction <= 1 for fraction in fractions)
+
+
+def test_what_no_depth_image_shows_is_told(weights_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by the other model: the share of the photographed surface, among warnings and facts."""
+    monkeypatch.setattr(reconviagen, "refine_mesh", lambda *parts: replace(refine_mesh(*parts), unmeasured_share=0.1))
+    result = reconstruct(ReconViaGenModel(), trellis_stand_in.settings_for(weights_dir))
+    assert any(warning.startswith("10.0%") for warning in result.warnings)
+    assert result.facts["unmeasured_percent"] == pytest.approx(10.0)
 
 
 def test_it_obeys_the_interface(weights_dir: Path) -> None:

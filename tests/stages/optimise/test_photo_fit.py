@@ -2,15 +2,16 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 import geometry_scenes
 import texture_scenes
-from recon.optimise import PhotoFit, fit_to_photographs
-from recon.optimise.photo_descent import STEP_COUNT
+from recon.optimise import PhotoFit, fit_to_photographs, photo_fit
+from recon.optimise.photo_descent import STEP_COUNT, Descent, DescentOptions
 from recon.optimise.photo_terms import blurred_layers, contour_px, photometric_term, reaching_term
 from recon.remesh import find_edges
-from recon.scene import TriangleMesh, batch_cameras
+from recon.scene import TexturedMesh, TriangleMesh, batch_cameras
 
 RASTER = texture_scenes.rasterizer()
 SIZE_PX = 96
@@ -69,6 +70,24 @@ def test_every_step_is_told() -> None:
     assert fit.bend_history[-1]["bend_outline_m"] < 0.75 * fit.bend_history[0]["bend_outline_m"]
     assert len(fit.descent_history) == STEP_COUNT
     assert fit.descent_history[-1]["descent_colour"] < fit.descent_history[0]["descent_colour"]
+
+
+@pytest.mark.parametrize("disagree", [False, True])
+def test_the_descent_is_told_whether_photographs_disagree(disagree: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Squares or magnitudes: as the capture says, and with the vertices that stay."""
+    told: list[DescentOptions] = []
+
+    def recorded(textured: TexturedMesh, *others: object) -> Descent:
+        told.append(others[-1])  # type: ignore[arg-type]
+        return Descent(textured.mesh, ())
+
+    monkeypatch.setattr(photo_fit, "descend_to_photographs", recorded)
+    start = dented(0.0)
+    is_kept = start.positions_world[:, 0] > 0
+    capture = replace(CAPTURE, photographs_disagree=disagree)
+    fit_to_photographs(start, capture, RASTER, texture_scenes.painted, lambda share: None, is_kept)
+    assert [options.photographs_disagree for options in told] == [disagree]
+    assert told[0].is_kept is is_kept
 
 
 def test_the_shift_of_a_photograph_is_its_cameras_and_not_the_meshs() -> None:
